@@ -67,11 +67,6 @@ static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
     return unspell_bytes(s, n, out, ret_reachable);
 }
 
-static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
-{
-    return vs_vocab_find(v, s, n);
-}
-
 /* The piece that two others make: most often the one of the last merge or the next one, else by its bytes. */
 static uint32_t find_joined(const struct vs_vocab *v, const char *s, size_t n, uint32_t guess)
 {
@@ -81,7 +76,7 @@ static uint32_t find_joined(const struct vs_vocab *v, const char *s, size_t n, u
         if (n_piece == n && memcmp(piece, s, n) == 0 && (v->flags[id] & VS_PIECE_IS_MERGEABLE))
             return id;
     }
-    return find(v, s, n);
+    return vs_vocab_find(v, s, n);
 }
 
 static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
@@ -149,8 +144,8 @@ static void find_sides(const struct vs_tokenizer *t, struct side_by_side *rule, 
         vs_vocab_ask(&t->vocab, rule[i].s + rule[i].n_left, rule[i].n_right);
     }
     for (uint32_t i = 0; i < n; i++) {
-        rule[i].left = find(&t->vocab, rule[i].s, rule[i].n_left);
-        rule[i].right = find(&t->vocab, rule[i].s + rule[i].n_left, rule[i].n_right);
+        rule[i].left = vs_vocab_find(&t->vocab, rule[i].s, rule[i].n_left);
+        rule[i].right = vs_vocab_find(&t->vocab, rule[i].s + rule[i].n_left, rule[i].n_right);
         __builtin_prefetch(&t->bpe.rule[vs_rule_slot(t, (uint64_t)rule[i].left << 32 | rule[i].right)]);
     }
 }
@@ -220,7 +215,7 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
 {
     for (unsigned b = 0; b < 256; b++) {
         char c = (char)b;
-        t->byte_id[b] = find(&t->vocab, &c, 1);
+        t->byte_id[b] = vs_vocab_find(&t->vocab, &c, 1);
     }
     struct vs_proven *proofs = vs_proven_new(t);
     int r = proofs ? load_merges(t, entries, proofs, err)
@@ -298,7 +293,7 @@ static int on_lines(void *context, const char *s, const uint32_t *n_bytes, size_
     struct vs_encoder *e = context;
     int r = VS_OK;
     for (size_t i = 0; r == VS_OK && i < n; s += n_bytes[i++]) {
-        uint32_t id = *s == '\n' ? find(&e->t->vocab, s, n_bytes[i]) : VS_NO_ID;
+        uint32_t id = *s == '\n' ? vs_vocab_find(&e->t->vocab, s, n_bytes[i]) : VS_NO_ID;
         r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_spm_words(e, s, s + n_bytes[i]);
     }
     return r;

@@ -40,7 +40,8 @@ struct vs_spans {                       /* n strings in one piece of memory: str
 enum { VS_SHORT = 15 };
 struct vs_key { uint64_t low, high; };
 
-/* From a hash to what has it, among n things that who asks keeps: four bytes for each, because a near cache holds few of them. */
+/* From a hash to what has it, among n < 2^31 things that who asks keeps: four bytes for each, because a near cache holds few of
+ * them. */
 enum { VS_SLOTS_TOGETHER = 4 };
 struct vs_index {
     uint32_t *slot;                     /* 0, part of the hash, and below it the number; ~0 is empty */
@@ -162,7 +163,8 @@ static inline bool vs_key_same(struct vs_key a, struct vs_key b)
 {
     return ((a.low ^ b.low) | (a.high ^ b.high)) == 0;
 }
-/* Reads 16 bytes. */
+struct vs_key vs_key_of(const char *s, size_t n);          /* n <= VS_SHORT */
+/* The same, and reads 16 bytes. */
 static inline struct vs_key vs_key_load(const char *s, size_t n)
 {
     static const uint64_t masks[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };   /* from byte 16 - n on: n bytes of ones */
@@ -172,8 +174,6 @@ static inline struct vs_key vs_key_load(const char *s, size_t n)
     return (struct vs_key){ key.low & mask.low, (key.high & mask.high) | (uint64_t)n << 56 };
 }
 
-int vs_index_init(struct vs_index *x, uint64_t n, struct vs_error *err);   /* for numbers below n < 2^31 */
-void vs_index_put(struct vs_index *x, uint64_t hash, uint32_t i);
 /* Where to look first; the next place is VS_SLOTS_TOGETHER behind. */
 static inline uint32_t vs_index_first(const struct vs_index *x, uint64_t hash)
 {

@@ -55,11 +55,6 @@ size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
     return vs_spm_unescape(s, n, out);
 }
 
-static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
-{
-    return vs_vocab_find(v, s, n);
-}
-
 /* Ascending when the scores descend. */
 static uint32_t priority(float score)
 {
@@ -72,7 +67,7 @@ void vs_spm_find_bytes(struct vs_tokenizer *t)
     struct vs_vocab *v = &t->vocab;
     for (unsigned b = 0; b < 256; b++) {
         char c = (char)b;
-        t->byte_id[b] = find(v, &c, 1);
+        t->byte_id[b] = vs_vocab_find(v, &c, 1);
     }
     for (uint32_t id = 0; id < v->n; id++) {
         size_t n;
@@ -173,7 +168,7 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
 {
-    uint32_t id = find(&t->vocab, word + a->at, (size_t)a->n + b->n);
+    uint32_t id = vs_vocab_find(&t->vocab, word + a->at, (size_t)a->n + b->n);
     return id == VS_NO_ID ? VS_NO_MERGE : (uint64_t)t->spm.priority[id] << 32 | id;
 }
 
@@ -188,7 +183,7 @@ int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
         size_t len = vs_utf8_decode(word + i, n - i, &c);
         if (!len)
             return vs_error_set(e->err, VS_E_MALFORMED, "the text is not valid UTF-8");
-        ret[n_symbols++] = (struct vs_symbol){ (uint32_t)i, (uint32_t)len, find(&e->t->vocab, word + i, len) };
+        ret[n_symbols++] = (struct vs_symbol){ (uint32_t)i, (uint32_t)len, vs_vocab_find(&e->t->vocab, word + i, len) };
         i += len;
     }
     *ret_n = n_symbols;

@@ -147,7 +147,7 @@ uint64_t vs_vocab_hash(const char *s, size_t n)
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-int vs_index_init(struct vs_index *x, uint64_t n, struct vs_error *err)
+static int index_init(struct vs_index *x, uint64_t n, struct vs_error *err)
 {
     x->mask = vs_table_mask(n);
     for (x->bits = 1; n >> x->bits; x->bits++)
@@ -160,7 +160,7 @@ int vs_index_init(struct vs_index *x, uint64_t n, struct vs_error *err)
     return VS_OK;
 }
 
-void vs_index_put(struct vs_index *x, uint64_t hash, uint32_t i)
+static void index_put(struct vs_index *x, uint64_t hash, uint32_t i)
 {
     uint32_t at = vs_index_first(x, hash);
     while (x->slot[at] != UINT32_MAX)
@@ -168,7 +168,7 @@ void vs_index_put(struct vs_index *x, uint64_t hash, uint32_t i)
     x->slot[at] = ((uint32_t)hash & INT32_MAX) >> x->bits << x->bits | i;
 }
 
-static inline struct vs_key key_of(const char *s, size_t n)
+struct vs_key vs_key_of(const char *s, size_t n)
 {
     struct vs_key key = { 0, (uint64_t)n << 56 };
     if (n > 8) {
@@ -185,7 +185,7 @@ static inline struct vs_key key_of(const char *s, size_t n)
 void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n)
 {
     if (n <= VS_SHORT)
-        vs_vocab_ask_key(v, key_of(s, n));
+        vs_vocab_ask_key(v, vs_key_of(s, n));
 }
 
 static uint32_t find_long(const struct vs_vocab *v, const char *s, size_t n)
@@ -207,12 +207,12 @@ static uint32_t find_long(const struct vs_vocab *v, const char *s, size_t n)
 
 uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n)
 {
-    return n > v->max_bytes ? VS_NO_ID : n <= VS_SHORT ? vs_vocab_find_key(v, key_of(s, n)) : find_long(v, s, n);
+    return n > v->max_bytes ? VS_NO_ID : n <= VS_SHORT ? vs_vocab_find_key(v, vs_key_of(s, n)) : find_long(v, s, n);
 }
 
 int vs_vocab_index(struct vs_vocab *v, struct vs_error *err)
 {
-    int r = vs_index_init(&v->by_bytes, v->n, err);
+    int r = index_init(&v->by_bytes, v->n, err);
     for (uint32_t id = 0; r == VS_OK && id < v->n; id++) {
         size_t n;
         const char *s = vs_span(&v->bytes, id, &n);
@@ -221,7 +221,7 @@ int vs_vocab_index(struct vs_vocab *v, struct vs_error *err)
         if (n > v->max_bytes)
             v->max_bytes = (uint32_t)n;
         if (vs_vocab_find(v, s, n) == VS_NO_ID)
-            vs_index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(vs_key_load(s, n)) : vs_vocab_hash(s, n), id);
+            index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(vs_key_load(s, n)) : vs_vocab_hash(s, n), id);
         else
             v->flags[id] &= (uint8_t)~VS_PIECE_IS_MERGEABLE;    /* said twice: the lower id is meant */
     }

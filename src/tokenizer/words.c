@@ -40,12 +40,7 @@ void vs_encoder_clear(struct vs_encoder *e)
 
 static inline struct vs_key load_short(const struct vs_encoder *e, const char *word, size_t n)
 {
-    if (e->end - word >= (ptrdiff_t)sizeof(struct vs_key))
-        return vs_key_load(word, n);
-    struct vs_key key = { 0, 0 };
-    memcpy(&key, word, n);
-    key.high |= (uint64_t)n << 56;
-    return key;
+    return e->end - word >= (ptrdiff_t)sizeof(struct vs_key) ? vs_key_load(word, n) : vs_key_of(word, n);
 }
 
 static inline struct vs_seen *slot_of(const struct vs_encoder *e, struct vs_key key)
