@@ -78,6 +78,7 @@ enum {
 #define PAUSE_TIME (1000 * MS)          /* so much later than asked for: we did not run, and the workers may not have run either */
 #define LATE_KEY_TIME (2000 * MS)       /* a key that nobody knows may be a new one: to read 10,000 others takes half a second */
 #define DESCRIPTOR_TIME (1000 * MS)     /* a descriptor waits so long for its frame */
+#define TOGETHER_TIME (1 * MS)          /* the last tokens wait so long for the end of their answer, which the log has first */
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
 #define DEATH_TIME (500 * MS)           /* the supervisor has so long to say how a worker died */
 #define STALL_TIME (10000 * MS)         /* a request whose client takes nothing is stopped after so long, */
@@ -172,6 +173,7 @@ struct peer {                           /* a connection */
     bool is_guest;                      /* has no place of its own */
     bool has_more;                      /* whole frames of it wait for the next turn */
     bool is_stalled;                    /* its socket took no more; until poll says that it takes some again */
+    uint64_t together_until;            /* 0, or: what is said waits so long for the end of its request, and that for the log */
     bool gone;                          /* freed by sweep, its requests are cancelled there */
     uint64_t close_at;                  /* 0, or: refused; closed when its output is sent or at this time */
     uint64_t byte_at, frame_at;         /* last byte of, and begin of, an unfinished frame (or of the time before HELLO) */

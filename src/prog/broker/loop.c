@@ -186,9 +186,12 @@ static uint64_t timers(struct broker *b)
         b->accept_at = 0;
     else if (b->accept_at)
         next = b->accept_at < next ? b->accept_at : next;
-    for (struct peer *p = b->peers; p; p = p->next)
+    for (struct peer *p = b->peers; p; p = p->next) {
+        if (p->together_until && due(b, p->together_until, &next))
+            p->together_until = 0;
         if ((t = peer_timers(b, p)) < next)
             next = t;
+    }
     for (struct model *m = b->models; m; m = m->next)
         if ((t = model_timers(b, m)) < next)
             next = t;
@@ -243,7 +246,8 @@ static void flush(struct broker *b)
 {
     audit_flush(b);
     for (struct peer *p = b->peers; p; p = p->next)
-        peer_flush(p);
+        if (!p->together_until)
+            peer_flush(p);
 }
 
 void broker_turn(struct broker *b, bool wait)
@@ -266,7 +270,8 @@ void broker_turn(struct broker *b, bool wait)
         bool heard = peer_is_heard(p);
         next = heard && p->has_more ? 0 : next;
         peers[n_peers++] = p;
-        polls[n++] = (struct pollfd){ p->gone ? -1 : p->conn.fd, wants(&p->conn, heard && !p->has_more), 0 };
+        short events = wants(&p->conn, heard && !p->has_more);
+        polls[n++] = (struct pollfd){ p->gone ? -1 : p->conn.fd, p->together_until ? events & ~POLLOUT : events, 0 };
     }
     struct model **models = (struct model **)b->polled + n_peers;
     for (struct model *m = b->models; m; m = m->next) {

@@ -374,6 +374,7 @@ void request_deliver(struct broker *b, struct request *r, bool is_written)
 {
     if (r->place != PLACE_CLOSING || (is_written && --r->n_awaited > 0))
         return;
+    r->peer->together_until = 0;
     if (!is_written || r->closing.status != VS_OK || !r->closing.n) {
         tell_unlogged(b, r);
     } else {
@@ -398,6 +399,8 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST ? receipt_end(b, r, outcome) : 0);
     if (r->n_awaited) {
         audit_flush(b);                 /* the client waits for the writer, which is woken while the rest is done here */
+        if (r->peer->n_requests == 1)   /* nothing else is on its way: one frame after the other would wake the client twice */
+            r->peer->together_until = b->now + TOGETHER_TIME;
         end_by_log(r, type, outcome, body, n);
     } else if (ends == AUDIT_LOST) {
         tell_unlogged(b, r);
