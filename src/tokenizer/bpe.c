@@ -275,7 +275,8 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
 
 const struct vs_family vs_family_bpe = {
     .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID,
-    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .merge_first = merge_bytes, .symbols = symbols,
+    .unspell = unspell, .load = load, .encode = encode, .word = vs_find_or_merge, .merge = merge,
+    .merge_first = merge_bytes, .symbols = symbols,
 };
 
 /* ---- lines: pieces as in spm.c, of characters and with byte fallback; merges over whole lines, or over words of them ---- */
@@ -283,7 +284,7 @@ const struct vs_family vs_family_bpe = {
 static int lines_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     vs_spm_find_bytes(t);
-    vs_spm_find_joined(t);
+    vs_find_joined(t);
     return load_merges(t, entries, NULL, err);
 }
 
@@ -294,7 +295,7 @@ static int on_lines(void *context, const char *s, const uint32_t *n_bytes, size_
     int r = VS_OK;
     for (size_t i = 0; r == VS_OK && i < n; s += n_bytes[i++]) {
         uint32_t id = *s == '\n' ? vs_vocab_find(&e->t->vocab, s, n_bytes[i]) : VS_NO_ID;
-        r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_spm_words(e, s, s + n_bytes[i]);
+        r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_encoder_text(e, s, s + n_bytes[i]);
     }
     return r;
 }
@@ -340,6 +341,6 @@ static int lines_encode(struct vs_encoder *e, const char *text, size_t n, bool a
 
 const struct vs_family vs_family_lines = {
     .name = "gemma4", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID, .pre = "gemma4",
-    .unspell = vs_spm_unspell, .load = lines_load, .encode = lines_encode, .merge = merge, .symbols = vs_spm_symbols,
-    .emit = vs_spm_emit,
+    .unspell = vs_spm_unspell, .load = lines_load, .encode = lines_encode, .word = vs_merge_word, .merge = merge,
+    .symbols = vs_spm_symbols, .emit = vs_spm_emit,
 };

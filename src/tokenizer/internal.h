@@ -93,6 +93,7 @@ struct vs_family {
     int (*load)(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
     /* Appends the ids of text without special pieces. at_start: at the beginning, or behind a special piece. */
     int (*encode)(struct vs_encoder *e, const char *text, size_t n, bool at_start);
+    int (*word)(struct vs_encoder *e, const char *word, size_t n);      /* appends its ids, for vs_encoder_word */
     vs_merge_function *merge;
     vs_merge_function *merge_first;     /* the same for symbols that nothing was merged into yet; NULL: as merge */
     /* Cuts a word into its first symbols, at most n. */
@@ -117,6 +118,7 @@ struct vs_tokenizer {
     bool add_bos, add_eos, add_sep, add_space_prefix;
     bool is_guess;                      /* the file does not say how text is cut */
     uint32_t byte_id[256];              /* piece of a single byte: for byte-level BPE and for byte fallback */
+    uint64_t joined[1 << 16 >> 6];      /* a bit for two bytes, first << 8 | second: some piece has them side by side */
     struct {
         struct vs_pretok pretok;
         struct vs_merge_rule *rule;
@@ -134,13 +136,9 @@ struct vs_tokenizer {
         uint32_t *map;                  /* double array of the character map; n_map words; then what it puts in their place */
         size_t n_map, n_texts;
         char *texts;
-        bool joined[256];               /* by byte: some piece has it right before an inner space */
     } unigram;
     struct { int32_t *cost; } plamo;    /* by id: the score, negated, in ten-thousandths */
-    struct {
-        uint32_t *priority;             /* by id: ascending is descending score */
-        bool joined[256];               /* by byte: some piece has it right before an inner space */
-    } spm;
+    struct { uint32_t *priority; } spm; /* by id: ascending is descending score */
 };
 
 /* vocab.c */
@@ -225,9 +223,6 @@ uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table 
 size_t vs_spm_unescape(const char *s, size_t n, char *out);
 size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable);
 void vs_spm_find_bytes(struct vs_tokenizer *t);
-void vs_spm_find_joined(struct vs_tokenizer *t);
-/* Words are cut in front of a space where no piece has it behind what is there: no merge crosses that place. */
-int vs_spm_words(struct vs_encoder *e, const char *s, const char *end);
 int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from);
 int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
 int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
@@ -261,8 +256,10 @@ struct vs_encoder {
     bool normalise;                     /* some of the text is not in NFC, and the model wants it to be */
     struct vs_seen *seen;               /* NULL for short texts */
     unsigned seen_bits;                 /* 2^seen_bits pairs of them, each in a cache line: a newer and an older */
-    struct vs_symbol *symbol;           /* room for long words, grown on demand */
-    size_t cap_symbols;
+    size_t first;                       /* where this stretch's ids begin */
+    bool forget;                        /* a family's word says so: its ids depend on what stands before it */
+    void *room;                         /* for long words, grown on demand */
+    size_t n_room;
 };
 int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_check *check,
                     struct vs_ids *ids, struct vs_error *err);
@@ -272,8 +269,15 @@ static inline int vs_encoder_ask(struct vs_encoder *e, size_t i)
 {
     return i % 1024 == 1023 ? vs_check_work(e->check, 4096) : VS_OK;
 }
+/* Memory of n bytes until it is asked for again; NULL: there is none. */
+void *vs_encoder_room(struct vs_encoder *e, size_t n);
 int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n);
-/* Words one behind the other, of the family "gpt2". */
+/* Where no piece has two bytes side by side none reaches over the place between them: text is cut there into words, with the ids
+ * of the whole. vs_find_joined comes first. */
+void vs_find_joined(struct vs_tokenizer *t);
+int vs_encoder_text(struct vs_encoder *e, const char *s, const char *end);
+/* A word of the family "gpt2"; words one behind the other. */
+int vs_find_or_merge(struct vs_encoder *e, const char *word, size_t n);
 int vs_encoder_words(struct vs_encoder *e, const char *s, const uint32_t *n_bytes, size_t n);
 
 /* merge.c */

@@ -166,14 +166,9 @@ int vs_merge_word(struct vs_encoder *e, const char *word, size_t n)
     const struct vs_family *family = e->t->family;
     struct vs_symbol few[SHORT_WORD], *s = few;
     if (n > SHORT_WORD) {
-        if (n > e->cap_symbols) {
-            struct vs_symbol *grown = realloc(e->symbol, n * sizeof *s);
-            if (!grown)
-                return no_memory(e, n);
-            e->symbol = grown;
-            e->cap_symbols = n;
-        }
-        s = e->symbol;
+        s = vs_encoder_room(e, n * sizeof *s);
+        if (!s)
+            return no_memory(e, n);
     }
     size_t n_symbols;
     int r = family->symbols(e, word, n, s, &n_symbols);

@@ -19,6 +19,7 @@ enum {
     UNKNOWN_COST = 10000000, MOST_COST = 2 * UNKNOWN_COST,   /* a piece that costs as much or more is never taken */
     MOST_TAG = 64,                       /* characters of the name in <|plamo:NAME|> */
     LONG_RUN = 4, LONG_SPACES = 2,
+    FEW = 64,                            /* bytes of words whose ways need no memory of their own */
 };
 
 struct step { int64_t cost; uint32_t id; };      /* from a place to the end: what it costs, and its first piece; VS_NO_ID: bytes */
@@ -75,16 +76,19 @@ static int take(struct vs_encoder *e, const char *s, size_t n, const struct step
     return r;
 }
 
+static int word(struct vs_encoder *e, const char *s, size_t n)
+{
+    struct step few[FEW + 1], *step = n <= FEW ? few : vs_encoder_room(e, (n + 1) * sizeof *step);
+    if (!step)
+        return VS_E_NOMEM;
+    int r = find_ways(e, s, n, step);
+    return r == VS_OK ? take(e, s, n, step) : r;
+}
+
 static int take_part(struct vs_encoder *e, const char *s, size_t n)
 {
-    struct step *step = n ? malloc((n + 1) * sizeof *step) : NULL;
-    if (!n || !step)
-        return n ? VS_E_NOMEM : VS_OK;
-    int r = find_ways(e, s, n, step);
-    if (r == VS_OK)
-        r = take(e, s, n, step);
-    vs_check_free(e->check, step, (n + 1) * sizeof *step);
-    return r;
+    e->end = s + n;
+    return vs_encoder_text(e, s, e->end);
 }
 
 /* ---- where PLaMo 3 cuts ---- */
@@ -181,6 +185,7 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
         t->plamo.cost[id] = cost < MOST_COST ? (int32_t)(cost + (cost < 0 ? -0.5 : 0.5)) : MOST_COST;
     }
     vs_spm_find_bytes(t);
+    vs_find_joined(t);
     for (unsigned b = 0; b < 256; b++)
         if (t->byte_id[b] == VS_NO_ID)
             return vs_error_set(err, VS_E_MALFORMED, "the vocabulary has no token for byte 0x%02x", b);
@@ -189,8 +194,10 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
 
 const struct vs_family vs_family_plamo2 = {
     .name = "plamo2", .bos = 1, .eos = 2, .unk = 0, .sep = VS_NO_ID, .unspell = unspell, .load = load, .encode = encode2,
+    .word = word,
 };
 
 const struct vs_family vs_family_plamo3 = {
     .name = "plamo3", .bos = 1, .eos = 2, .unk = 0, .sep = VS_NO_ID, .unspell = unspell, .load = load, .encode = encode3,
+    .word = word,
 };

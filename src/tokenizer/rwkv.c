@@ -58,10 +58,9 @@ static uint32_t longest(const struct vs_trie *trie, const char *s, size_t n, siz
     return id;
 }
 
-static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
+static int word(struct vs_encoder *e, const char *text, size_t n)
 {
     int r = VS_OK;
-    (void)at_start;
     for (size_t i = 0, len, looked; i < n && r == VS_OK; i += len) {
         uint32_t id = longest(&e->t->unigram.pieces, text + i, n - i, &len, &looked);
         id = id == VS_NO_ID ? e->t->unk : id;
@@ -74,13 +73,21 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
     return r;
 }
 
+static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
+{
+    (void)at_start;
+    e->end = text + n;
+    return vs_encoder_text(e, text, e->end);
+}
+
 static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     (void)entries;
+    vs_find_joined(t);
     return vs_trie_build(&t->unigram.pieces, &t->vocab, VS_PIECE_IS_MERGEABLE | VS_TRIE_BYTES, err);
 }
 
 const struct vs_family vs_family_rwkv = {
     .name = "rwkv", .bos = VS_NO_ID, .eos = 0, .unk = VS_NO_ID, .sep = VS_NO_ID,
-    .unspell = unspell, .load = load, .encode = encode,
+    .unspell = unspell, .load = load, .encode = encode, .word = word,
 };

@@ -3,8 +3,8 @@
  * Two neighbours merge when their joined text is a piece; the highest score goes first. U+2581 in the file stands for a
  * space; here pieces are kept with the space. Characters that are no piece become byte tokens.
  *
- * The original looks at a whole text at once. Where no piece joins a byte to a space that follows it, no merge can
- * cross that place either, so the text is cut there into words: same ids, and words can be remembered.
+ * The original looks at a whole text at once. Where no piece has two bytes side by side no merge can cross the place between
+ * them, so the text is cut there into words: same ids, and words can be remembered.
  */
 #include "tokenizer/internal.h"
 
@@ -77,37 +77,6 @@ void vs_spm_find_bytes(struct vs_tokenizer *t)
     }
 }
 
-void vs_spm_find_joined(struct vs_tokenizer *t)
-{
-    const struct vs_vocab *v = &t->vocab;
-    for (uint32_t id = 0; id < v->n; id++) {
-        size_t n;
-        const char *s = vs_span(&v->bytes, id, &n);
-        for (size_t i = 1; i < n && v->flags[id] & VS_PIECE_IS_MERGEABLE; i++)
-            if (s[i] == ' ' && s[i - 1] != ' ')
-                t->spm.joined[(uint8_t)s[i - 1]] = true;
-    }
-}
-
-int vs_spm_words(struct vs_encoder *e, const char *s, const char *end)
-{
-    const struct vs_tokenizer *t = e->t;
-    int r = VS_OK;
-    while (s < end && r == VS_OK) {
-        const char *q = s + 1;
-        for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {
-            stop = end - q < PART ? end : q + PART;
-            while (q < stop && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
-                q++;
-            r = vs_check_work(e->check, (uint64_t)(q - asked));
-        }
-        if (r == VS_OK)
-            r = vs_encoder_word(e, s, (size_t)(q - s));
-        s = q;
-    }
-    return r;
-}
-
 /* Appends the text with spaces for their signs to e->text; words lie in it from now on. Where it begins there. */
 int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from)
 {
@@ -147,7 +116,7 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
             return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
         t->spm.priority[id] = priority((float)score);
     }
-    vs_spm_find_joined(t);
+    vs_find_joined(t);
     return VS_OK;
 }
 
@@ -163,7 +132,7 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
         return r;
     from -= prefix;
     e->end = e->base + e->text.n;
-    return vs_spm_words(e, e->base + from, e->end);
+    return vs_encoder_text(e, e->base + from, e->end);
 }
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
@@ -213,5 +182,6 @@ int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *
 
 const struct vs_family vs_family_spm = {
     .name = "llama", .bos = 1, .eos = 2, .unk = 0, .sep = VS_NO_ID, .add_bos = true, .add_space_prefix = true,
-    .unspell = vs_spm_unspell, .load = load, .encode = encode, .merge = merge, .symbols = vs_spm_symbols, .emit = vs_spm_emit,
+    .unspell = vs_spm_unspell, .load = load, .encode = encode, .word = vs_merge_word, .merge = merge,
+    .symbols = vs_spm_symbols, .emit = vs_spm_emit,
 };

@@ -394,6 +394,7 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
         while (id != VS_NO_ID && t->vocab.flags[id] & VS_PIECE_STRIPS_BEFORE && before > from && is_white(text[before - 1]))
             before--;
         if (from < before) {
+            e->first = e->ids->n;
             int r = t->family->encode(e, text + from, before - from, at_start);
             if (r != VS_OK)
                 return r;

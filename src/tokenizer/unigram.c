@@ -6,8 +6,9 @@
  *     map:  u32 bytes of the array, the array's u32 words, texts with a NUL behind each
  *     word: bits 0-7, 31 the byte that leads here; 8 a value follows; 9-30 where its children lie (exclusive or)
  *
- * No piece goes over the beginning of a space, unless some piece has one inside; so the text is cut there into words, and only a
- * word is looked at at a time.
+ * No piece goes over a place between two bytes that no piece has side by side; so the text is cut there into words, and only a word
+ * is looked at at a time. Its likelihood is a sum, which does not say where it began as long as sums are exact; where they are not,
+ * text is cut in front of spaces only.
  */
 #include "tokenizer/internal.h"
 
@@ -15,12 +16,14 @@
 #include "base/utf8.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     MOST_KEY = 256, MOST_TEXT = 1024,    /* bytes of an entry of the map, and of what replaces it */
     MOST_WORD = 1 << 20,                 /* a longer word is cut */
+    FEW = 64,                            /* bytes of words whose ways need no memory of their own */
 };
 
 /* ---- the character map ---- */
@@ -147,8 +150,8 @@ static uint64_t spread(const struct vs_tokenizer *t, const char *word, size_t n,
     return i - at;
 }
 
-/* The ids of a word; unknown ones that follow each other are one, also those that stand before it, from `start` on. */
-static int take_word(struct vs_encoder *e, const char *word, size_t n, size_t start, struct step *step)
+/* The ids of a part of a word; unknown ones that follow each other are one, also those that stand before it. */
+static int take_part(struct vs_encoder *e, const char *word, size_t n, struct step *step)
 {
     const struct vs_tokenizer *t = e->t;
     int r = VS_OK;
@@ -167,49 +170,49 @@ static int take_word(struct vs_encoder *e, const char *word, size_t n, size_t st
     size_t k = first + n_ids, to = first;
     for (size_t at = n; at; at = step[at].from)
         e->ids->id[--k] = step[at].id;
-    for (size_t i = first; i < first + n_ids; i++)
-        if (e->ids->id[i] != t->unk || to == start || e->ids->id[to - 1] != t->unk)
-            e->ids->id[to++] = e->ids->id[i];
+    for (size_t i = first; i < first + n_ids; i++) {
+        uint32_t id = e->ids->id[i];
+        e->forget |= id == t->unk;
+        if (id != t->unk || to == e->first || e->ids->id[to - 1] != t->unk)
+            e->ids->id[to++] = id;
+    }
     e->ids->n = to;
     return VS_OK;
 }
 
-/* Where the word that begins at s ends. */
-static size_t word_end(const struct vs_unigram *u, const char *s, size_t n)
+static int take_word(struct vs_encoder *e, const char *word, size_t n)
 {
-    size_t q = 1;
-    while (q < n && q < MOST_WORD && !(s[q] == ' ' && !u->joined[(uint8_t)s[q - 1]]))
-        q++;
-    while (q < n && ((uint8_t)s[q] & 0xc0) == 0x80)
-        q++;
-    return q;
+    struct step few[FEW + 1];
+    int r = VS_OK;
+    for (size_t at = 0, part; at < n && r == VS_OK; at += part) {
+        part = n - at < MOST_WORD ? n - at : MOST_WORD;
+        while (part < n - at && ((uint8_t)word[at + part] & 0xc0) == 0x80)
+            part++;
+        struct step *step = part <= FEW ? few : vs_encoder_room(e, (part + 1) * sizeof *step);
+        r = step ? take_part(e, word + at, part, step) : VS_E_NOMEM;
+    }
+    return r;
 }
 
 static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
 {
     const struct vs_tokenizer *t = e->t;
-    struct step *step = NULL;
-    size_t from, cap = 0, start = e->ids->n;
+    size_t from;
     int r = rewrite(e, text, n, at_start && t->add_space_prefix, &from);
     if (r == VS_OK && t->unk == VS_NO_ID)
         r = vs_error_set(e->err, VS_E_MALFORMED, "the vocabulary has no token for unknown characters");
-    for (size_t at = from, len; r == VS_OK && at < e->text.n; at += len) {
-        len = word_end(&t->unigram, e->base + at, e->text.n - at);
-        if (len + 1 > cap) {
-            cap = 2 * (len + 1);
-            struct step *more = realloc(step, cap * sizeof *step);
-            r = more ? VS_OK : VS_E_NOMEM;
-            step = more ? more : step;
-        }
-        if (r == VS_OK)
-            r = take_word(e, e->base + at, len, start, step);
-    }
-    free(step);
-    e->text.n = from;                    /* nobody reads it again */
-    return r;
+    e->end = e->base + e->text.n;
+    return r == VS_OK ? vs_encoder_text(e, e->base + from, e->end) : r;
 }
 
 /* ---- loading ---- */
+
+/* Sums of MOST_WORD such scores fit into a double exactly. */
+static bool is_coarse(double score)
+{
+    double scaled = score * (1 << 24);
+    return fabs(scaled) < (double)((uint64_t)1 << 31) && scaled == floor(scaled);
+}
 
 static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
@@ -217,6 +220,7 @@ static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries,
     const char *key = "tokenizer.ggml.scores";
     const struct vs_entry *kv = NULL;
     double least = 0;
+    bool is_exact = true;
     int r = vs_vocab_array(entries, key, t->vocab.n, true, &kv, err);
     if (r != VS_OK)
         return r;
@@ -225,18 +229,18 @@ static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries,
         return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", t->vocab.n);
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         double score;
-        size_t n;
         if (!vs_entry_float(kv, id, &score) || !(score >= -1e30 && score <= 1e30))
             return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
         u->score[id] = (float)score;
         if (t->vocab.type[id] == VS_PIECE_NORMAL && score < least)
             least = score;
-        const char *s = vs_span(&t->vocab.bytes, id, &n);
-        for (size_t i = 1; i < n && t->vocab.flags[id] & VS_PIECE_IS_MERGEABLE; i++)
-            if (s[i] == ' ')
-                u->joined[(uint8_t)s[i - 1]] = true;
+        is_exact &= is_coarse(score);
     }
     u->unknown = least - 10;
+    vs_find_joined(t);
+    for (unsigned pair = 0; pair < 1 << 16 && !is_exact; pair++)
+        if (pair % 256 != ' ')
+            t->joined[pair >> 6] |= (uint64_t)1 << pair % 64;
     return VS_OK;
 }
 
@@ -254,5 +258,5 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
 
 const struct vs_family vs_family_unigram = {
     .name = "t5", .bos = VS_NO_ID, .eos = 1, .unk = 2, .sep = VS_NO_ID, .add_eos = true,
-    .unspell = vs_spm_unspell, .load = load, .encode = encode,
+    .unspell = vs_spm_unspell, .load = load, .encode = encode, .word = take_word,
 };

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_SEEN_BITS = 5, MAX_SEEN_BITS = 14, CACHE_LINE = 64, MAX_SEEN_BYTES = 256, SEEN_IDS = 3, BATCH = 128, LANES = 16 };
+enum { MIN_SEEN_BITS = 5, MAX_SEEN_BITS = 14, CACHE_LINE = 64, MAX_SEEN_BYTES = 256, SEEN_IDS = 3, BATCH = 128, LANES = 16,
+       PART = 1 << 16 };                /* bytes between two questions whether the work may go on */
 
 static size_t seen_size(const struct vs_encoder *e)
 {
@@ -34,8 +35,20 @@ int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n
 void vs_encoder_clear(struct vs_encoder *e)
 {
     vs_check_free(e->check, e->seen, e->seen ? seen_size(e) : 0);
-    vs_check_free(e->check, e->symbol, e->cap_symbols * sizeof *e->symbol);
+    vs_check_free(e->check, e->room, e->n_room);
     vs_buf_clear(&e->text);
+}
+
+void *vs_encoder_room(struct vs_encoder *e, size_t n)
+{
+    if (n > e->n_room) {
+        void *more = realloc(e->room, n);
+        if (!more)
+            return NULL;
+        e->room = more;
+        e->n_room = n;
+    }
+    return e->room;
 }
 
 static inline struct vs_key load_short(const struct vs_encoder *e, const char *word, size_t n)
@@ -73,7 +86,7 @@ static inline bool is_whole(const struct vs_tokenizer *t, uint32_t id)
     return id != VS_NO_ID && (t->vocab.flags[id] & VS_PIECE_IS_PROVEN || t->bpe.pretok.flags & VS_PRE_WHOLE_WORD);
 }
 
-static int merge_or_find(struct vs_encoder *e, const char *word, size_t n)
+int vs_find_or_merge(struct vs_encoder *e, const char *word, size_t n)
 {
     uint32_t id = vs_vocab_find(&e->t->vocab, word, n);
     return is_whole(e->t, id) ? vs_ids_add(e->ids, id) : vs_merge_word(e, word, n);
@@ -84,7 +97,7 @@ int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
 {
     struct vs_ids *ids = e->ids;
     if (!e->seen || n > MAX_SEEN_BYTES)
-        return merge_or_find(e, word, n);
+        return e->t->family->word(e, word, n);
     bool is_short = n <= VS_SHORT;
     struct vs_key key = is_short ? load_short(e, word, n) : (struct vs_key){ vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
     struct vs_seen *slot = slot_of(e, is_short ? key : (struct vs_key){ key.low, 0 });
@@ -95,9 +108,47 @@ int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
             return r != VS_OK ? r : vs_ids_append(ids, seen->n_ids > SEEN_IDS ? ids->id + seen->id[0] : seen->id, seen->n_ids);
         }
     size_t before = ids->n;
-    int r = merge_or_find(e, word, n);
-    if (r == VS_OK)
+    e->forget = false;
+    int r = e->t->family->word(e, word, n);
+    if (r == VS_OK && !e->forget)
         remember(slot, key, n, ids, before);
+    return r;
+}
+
+void vs_find_joined(struct vs_tokenizer *t)
+{
+    const struct vs_vocab *v = &t->vocab;
+    for (unsigned a = 0; a < 256; a++)
+        memset(&t->joined[a << 8 >> 6 | 0x80 >> 6], 0xff, 0x40 / 8);     /* a character is not cut */
+    for (uint32_t id = 0; id < v->n; id++) {
+        size_t n;
+        const char *s = vs_span(&v->bytes, id, &n);
+        for (size_t i = 1; i < n && v->flags[id] & VS_PIECE_IS_MERGEABLE; i++) {
+            unsigned pair = (unsigned)(uint8_t)s[i - 1] << 8 | (uint8_t)s[i];
+            t->joined[pair >> 6] |= (uint64_t)1 << pair % 64;
+        }
+    }
+}
+
+int vs_encoder_text(struct vs_encoder *e, const char *s, const char *end)
+{
+    const uint64_t *joined = e->t->joined;
+    int r = VS_OK;
+    while (s < end && r == VS_OK) {
+        const char *q = s + 1;
+        for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {
+            stop = end - q < PART ? end : q + PART;
+            for (unsigned pair = (uint8_t)q[-1]; q < stop; q++) {
+                pair = (pair << 8 | (uint8_t)*q) & 0xffff;
+                if (!(joined[pair >> 6] >> pair % 64 & 1))
+                    break;
+            }
+            r = vs_check_work(e->check, (uint64_t)(q - asked));
+        }
+        if (r == VS_OK)
+            r = vs_encoder_word(e, s, (size_t)(q - s));
+        s = q;
+    }
     return r;
 }
 

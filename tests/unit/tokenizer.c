@@ -952,6 +952,74 @@ static void test_spm_is_the_slow_algorithm(void **state)
     }
 }
 
+/* Texts that are cut where no piece has two bytes side by side have the ids of the whole: pieces join few of the pairs. */
+static void test_cuts_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const models[] = { "llama", "gemma4", "t5", "plamo2", "plamo3", "rwkv" };
+    static const char *const letters[] = { "\xe2\x96\x81", "a", "b", "c", "d", "\xc3\xa9", "(", "\xc3\xa8", "z" };
+    enum { N_LETTERS = sizeof letters / sizeof *letters, FIRST = 259 };
+    size_t n_cut = 0;
+    for (int round = 0; round < 60; round++) {
+        struct vocabulary *v = empty(models[round % 6], NULL);
+        bool has_unknown = round % 6 < 5;
+        add_piece(v, "<unk>", 2, 0);
+        add_piece(v, "<s>", 3, 0);
+        add_piece(v, "</s>", 3, 0);
+        for (int b = 0; b < 256; b++) {
+            char s[8];
+            snprintf(s, sizeof s, "<0x%02X>", b);
+            add_piece(v, s, 6, 0);
+        }
+        for (size_t i = has_unknown ? 0 : 1; i < (has_unknown ? N_LETTERS - 1 : N_LETTERS); i++)
+            add_piece(v, letters[i], 1, -4);
+        if (!has_unknown)
+            add_piece(v, " ", 1, -4);
+        for (uint32_t i = 0, n_more = random_below(40); i < n_more; i++) {
+            uint32_t a = FIRST + random_below(v->n - FIRST), b = FIRST + random_below(v->n - FIRST);
+            char joined[2 * MAX_PIECE];
+            snprintf(joined, sizeof joined, "%s%s", v->piece[a], v->piece[b]);
+            if (strlen(joined) >= 24 || find_piece(v, joined) != UINT32_MAX)
+                continue;
+            char rule[2 * MAX_PIECE];
+            snprintf(rule, sizeof rule, "%.40s %.40s", v->piece[a], v->piece[b]);
+            memcpy(v->merge[v->n_merges], rule, sizeof rule);
+            v->made[v->n_merges++] = add_piece(v, joined, 1, -(float)random_below(round < 30 ? 20 : 1u << 30) / 3);
+        }
+        v->n_scores = v->n;
+        v->bos = 1;
+        v->eos = 2;
+        struct vs_tokenizer *t;
+        struct vs_error err = { 0 };
+        if (create(v, &t, &err) != VS_OK)
+            fail_msg("%s: %s", v->model, err.text);
+        for (unsigned i = 0; i < sizeof t->joined * 8; i++)
+            n_cut += !(t->joined[i / 64] >> i % 64 & 1);
+        struct vs_buf text[8] = { 0 };
+        struct vs_ids ids[2][8] = { 0 };
+        for (int whole = 0; whole < 2; whole++)
+            for (int k = 0; k < 8; k++) {
+                for (uint32_t i = 0, n = whole ? 0 : random_below(1000); i < n; i++) {
+                    const char *letter = letters[random_below(random_below(4) ? 5 : N_LETTERS)];
+                    vs_buf_str(&text[k], *letter == '\xe2' ? " " : letter);
+                }
+                if (whole)
+                    memset(t->joined, 0xff, sizeof t->joined);
+                encode(t, text[k].data, text[k].n, false, 0, &ids[whole][k]);
+            }
+        for (int k = 0; k < 8; k++) {
+            if (ids[0][k].n != ids[1][k].n || (ids[0][k].n && memcmp(ids[0][k].id, ids[1][k].id, 4 * ids[0][k].n) != 0))
+                fail_msg("%s: %zu ids are not the %zu of the whole", v->model, ids[0][k].n, ids[1][k].n);
+            vs_buf_clear(&text[k]);
+            vs_ids_clear(&ids[0][k]);
+            vs_ids_clear(&ids[1][k]);
+        }
+        vs_tokenizer_free(t);
+        free(v);
+    }
+    assert_true(n_cut > 60u * (1u << 15));
+}
+
 /* Whatever the text, whoever waits is heard every few milliseconds, and time stays linear. */
 static void test_work_can_be_stopped(void **state)
 {
@@ -1531,7 +1599,7 @@ int main(void)
         cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
-        cmocka_unit_test(test_spm_is_the_slow_algorithm),
+        cmocka_unit_test(test_spm_is_the_slow_algorithm), cmocka_unit_test(test_cuts_change_nothing),
         cmocka_unit_test(test_work_can_be_stopped),
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_normalised),
