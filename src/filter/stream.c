@@ -71,8 +71,10 @@ struct vs_stream *vs_stream_create(const struct vs_stream_config *config, const 
 
 void vs_stream_free(struct vs_stream *s)
 {
-    if (s)
-        explicit_bzero(s, sizeof *s);
+    if (s) {
+        explicit_bzero(s, offsetof(struct vs_stream, told));
+        vs_view_wipe(&s->view);
+    }
     free(s);
 }
 

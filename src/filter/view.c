@@ -8,9 +8,16 @@
 void vs_view_init(struct vs_view *v, bool json)
 {
     v->json = json;
-    v->n = v->n_raw = v->n_seen = 0;
+    v->n = v->n_raw = v->n_seen = v->most = 0;
     v->in_string = false;
     v->n_bare = 0;
+}
+
+void vs_view_wipe(struct vs_view *v)
+{
+    explicit_bzero(v->text, v->most);
+    if (v->json)
+        explicit_bzero(v->raw, v->most);
 }
 
 static void put(struct vs_view *v, const char *bytes, size_t n, size_t width, enum vs_view_kind kind)
@@ -119,6 +126,7 @@ void vs_view_add(struct vs_view *v, const char *bytes, size_t n, bool end)
         memcpy(v->text + v->n_raw, bytes, n);
         v->n_raw += n;
         v->n = v->n_seen = v->n_raw - (end ? 0 : vs_utf8_unfinished(v->text, v->n_raw));
+        v->most = v->n_raw > v->most ? v->n_raw : v->most;
         return;
     }
     memcpy(v->raw + v->n_raw, bytes, n);
@@ -126,6 +134,8 @@ void vs_view_add(struct vs_view *v, const char *bytes, size_t n, bool end)
     for (size_t width; v->n_seen < v->n_raw; v->n_seen += width)
         if (!(width = see(v, v->raw + v->n_seen, v->n_raw - v->n_seen, end)))
             break;
+    size_t now = v->n > v->n_raw ? v->n : v->n_raw;
+    v->most = now > v->most ? now : v->most;
 }
 
 void vs_view_drop(struct vs_view *v, size_t n, size_t n_raw)

@@ -22,6 +22,7 @@ struct vs_view {
     bool json;
     size_t n;                            /* bytes of the view */
     size_t n_raw, n_seen;                /* bytes of the input that are here; those that are in the view */
+    size_t most;                         /* bytes of text or raw that were ever used */
     bool in_string;
     unsigned n_bare;                     /* bytes of the bare value at the end */
     char text[VS_VIEW_BYTES];
@@ -31,6 +32,7 @@ struct vs_view {
 };
 
 void vs_view_init(struct vs_view *v, bool json);
+void vs_view_wipe(struct vs_view *v);    /* nothing of the text stays in memory; what was never used is not touched */
 
 /* Appends n <= VS_VIEW_ROOM bytes; there must be room for them in input and view. `end`: what is unfinished is seen as it is. */
 void vs_view_add(struct vs_view *v, const char *bytes, size_t n, bool end);

@@ -61,6 +61,7 @@ struct screen {
     const struct vs_detector *all[MAX_DETECTORS];        /* what `veritas scan` looks with, whatever the modes */
     size_t n_all;
     struct looking side[N_SIDES];
+    struct harmless *harmless;          /* names in which nothing was found */
 };
 
 /* What is looked for in the answer to a request that has a system message: the same, and runs of that message. */
