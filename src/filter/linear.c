@@ -96,9 +96,10 @@ struct reader {
     void *arg;
 
     uint32_t before[3];                  /* hashes of the words before, the last one first; START: the sentence begins there */
+    uint32_t turned, turned_two, turned_pair;        /* of `before`: turn of the first, of the second, of the pair of both */
     uint32_t mark[MARKS], n_marks;       /* between that word and the next one */
     bool opens;                          /* the next word begins a sentence */
-    int sum;                             /* of the weights of this word's features, for the scorer; */
+    int sum;                             /* of the weights of this word's features as vs_linear_stored has them, for the scorer; */
     unsigned n_summed;                   /* how many those are */
 
     uint32_t letter[WORD + 2 + AHEAD];   /* the word, in lower case, a space on each side */
@@ -122,16 +123,22 @@ static inline void feature(struct reader *r, enum salt salt, uint32_t h)
 {
     uint32_t bucket = bucket_of(salt, h);
     if (r->scorer) {
-        r->sum += vs_linear_weight(bucket);
+        r->sum += vs_linear_stored(bucket);
         r->n_summed++;
     } else {
         r->bucket[r->n_features++] = bucket;
     }
 }
 
-static uint32_t pair(uint32_t a, uint32_t b)
+/* The pair of a word and another is what this makes of the first, plus the second. */
+static inline uint32_t turn(uint32_t a)
 {
-    return (a ^ a >> 16) * (uint32_t)TURN + b;
+    return (a ^ a >> 16) * (uint32_t)TURN;
+}
+
+static inline uint32_t pair(uint32_t a, uint32_t b)
+{
+    return turn(a) + b;
 }
 
 /* letter[0] and letter[n - 1] are spaces. Of four letters a, b, c, d it is ((a P + b) P + c) P + d. */
@@ -150,13 +157,29 @@ static void of_characters(struct reader *r, unsigned n)
 
 static void weigh(struct scorer *s, const struct reader *r, size_t end);
 
-/* A word is whole: tells it. */
+/* What stands before the next word: `before`, and its turns. */
+static inline void set_before(struct reader *r, uint32_t h)
+{
+    r->before[2] = r->before[1];
+    r->before[1] = r->before[0];
+    r->before[0] = h;
+    r->turned_two = r->turned;
+    r->turned = turn(h);
+    r->turned_pair = turn(r->turned_two + h);
+}
+
+static __attribute__((noinline)) void tell_features(struct reader *r, size_t end)
+{
+    r->told(r->arg, &(struct vs_linear_word){ r->bucket, r->n_features, r->start, end, r->opens });
+    r->n_features = 0;
+}
+
+/* A word is whole: tells it, and the features that it has beside this one. */
 static void tell(struct reader *r, uint32_t h, size_t end)
 {
-    feature(r, ONE, h);
-    feature(r, TWO, pair(r->before[0], h));
-    feature(r, THREE, pair(pair(r->before[1], r->before[0]), h));
-    feature(r, APART, pair(r->before[1], h));
+    feature(r, TWO, r->turned + h);
+    feature(r, THREE, r->turned_pair + h);
+    feature(r, APART, r->turned_two + h);
     for (uint32_t i = 0; i < r->n_marks; i++) {
         feature(r, SIGN_ONE, r->mark[i]);
         feature(r, SIGN_WORD, pair(r->mark[i], h));
@@ -165,13 +188,11 @@ static void tell(struct reader *r, uint32_t h, size_t end)
     if (r->scorer)
         weigh(r->scorer, r, end);
     else
-        r->told(r->arg, &(struct vs_linear_word){ r->bucket, r->n_features, r->start, end, r->opens });
-    r->n_features = r->n_marks = r->n_summed = 0;
+        tell_features(r, end);
+    r->n_marks = r->n_summed = 0;
     r->sum = 0;
     r->opens = false;
-    r->before[2] = r->before[1];
-    r->before[1] = r->before[0];
-    r->before[0] = h;
+    set_before(r, h);
 }
 
 static void of_capitals(struct reader *r, unsigned n, uint32_t h)
@@ -190,11 +211,9 @@ static uint32_t hash_of(const struct reader *r, unsigned n)
     return h;
 }
 
-static void end_word(struct reader *r, size_t end)
+static void end_letters(struct reader *r, size_t end)
 {
     unsigned n = r->n_letters;
-    if (!n)
-        return;
     uint32_t h = 0x811c9dc5u + 0x30 + n;
     if (r->n_digits != n) {
         h = hash_of(r, n);
@@ -204,12 +223,20 @@ static void end_word(struct reader *r, size_t end)
     }
     r->n_letters = r->n_digits = 0;
     r->has_small = false;
+    feature(r, ONE, h);
     tell(r, h, end);
+}
+
+static inline void end_word(struct reader *r, size_t end)
+{
+    if (r->n_letters)
+        end_letters(r, end);
 }
 
 static void end_sentence(struct reader *r)
 {
-    r->before[0] = r->before[1] = r->before[2] = START;
+    for (unsigned i = 0; i < 3; i++)
+        set_before(r, START);
     r->opens = true;
 }
 
@@ -245,6 +272,7 @@ static void add_alone(struct reader *r, uint32_t c, size_t at, size_t next)
     r->start = at;
     uint32_t h = (0x811c9dc5u ^ c) * (uint32_t)GLUE;
     feature(r, FOUR, pair(pair(pair(r->before[2], r->before[1]), r->before[0]), h));
+    feature(r, ONE, h);
     tell(r, h, next);
 }
 
@@ -299,7 +327,8 @@ static size_t add_ascii(struct reader *r, size_t at)
 /* ---- common words: most of a text. What their letters say is known. ---- */
 
 enum { KNOWN = 8, N_KNOWN = 1 << 12 };   /* letters of such a word, at most; slots, of which the list fills half */
-static struct known { uint64_t key; uint32_t h; int16_t sum, n; } known[N_KNOWN];       /* key: vs_letters_key; n: features */
+/* key: vs_letters_key; n: features, those of its letters and the word itself; sum: of their weights as they are stored. */
+static struct known { uint64_t key; uint32_t h; int16_t sum, n; } known[N_KNOWN];
 
 static unsigned slot_of(uint64_t key)
 {
@@ -316,9 +345,10 @@ static void learn(const char *word, size_t n)
         r.letter[i + 1] = (uint8_t)word[i];
     r.letter[n + 1] = ' ';
     of_characters(&r, (unsigned)n + 2);
+    feature(&r, ONE, hash_of(&r, (unsigned)n));
     *k = (struct known){ vs_letters_key(word, n, n), hash_of(&r, (unsigned)n), 0, (int16_t)r.n_features };
     for (unsigned i = 0; i < r.n_features; i++)
-        k->sum = (int16_t)(k->sum + vs_linear_weight(r.bucket[i]));
+        k->sum = (int16_t)(k->sum + vs_linear_stored(r.bucket[i]));
 }
 
 /* Before main, so that no text has to wait. 0.2 ms. */
@@ -336,8 +366,7 @@ __attribute__((constructor)) static void start(void)
 static size_t add_known(struct reader *r, size_t at)
 {
     size_t end = vs_letters_end(r->text, r->n, at);
-    bool is_whole = end == r->n || ((uint8_t)r->text[end] < 0x80 && ascii[(uint8_t)r->text[end]] != DIGIT);
-    if (end - at > KNOWN || !is_whole)
+    if (end - at > KNOWN || (end < r->n && ((uint8_t)r->text[end] >= 0x80 || ascii[(uint8_t)r->text[end]] == DIGIT)))
         return at;
     uint64_t key = vs_letters_key(r->text + at, end - at, r->n - at);
     const struct known *k = &known[slot_of(key)];
@@ -345,13 +374,15 @@ static size_t add_known(struct reader *r, size_t at)
         k = k == known + N_KNOWN - 1 ? known : k + 1;
     if (!k->key)
         return at;
-    for (size_t i = at; i < end && !r->has_small; i++)
-        r->has_small = r->text[i] & 0x20;
     r->start = at;
     r->sum = k->sum;
     r->n_summed = (unsigned)k->n;
-    of_capitals(r, (unsigned)(end - at), k->h);
-    r->has_small = false;
+    if (!(r->text[at] & 0x20)) {         /* a capital: perhaps all are */
+        for (size_t i = at; i < end && !r->has_small; i++)
+            r->has_small = r->text[i] & 0x20;
+        of_capitals(r, (unsigned)(end - at), k->h);
+        r->has_small = false;
+    }
     tell(r, k->h, end);
     return end;
 }
@@ -408,6 +439,10 @@ static void read_words(const char *text, size_t n, struct scorer *scorer, vs_lin
     for (size_t at = 0; at < n;) {
         uint32_t c;
         enum kind kind;
+        if (text[at] == ' ') {           /* most of what is no letter */
+            end_word(&r, at++);
+            continue;
+        }
         size_t next = at + character(&r, at, &c, &kind);
         if (kind == LETTER || kind == DIGIT) {
             size_t end = r.scorer && c < 0x80 && kind == LETTER && !r.n_letters ? add_known(&r, at) : at;
@@ -441,17 +476,19 @@ void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *
 
 /* -- Scores --------------------------------------------------------------------------------------------------------- */
 
-struct unit {
+/* All up to a word: features and their weights; a unit is what came between two of these. */
+struct tally {
     int64_t sum;                         /* of the weights of its features */
     uint64_t n;                          /* features */
-    unsigned words;
-    size_t start, end;
+    size_t words;
+    size_t start;                        /* of the next word: where a unit begins */
 };
 
 struct best { int32_t raw; bool any; size_t start, end; };
 
 struct scorer {
-    struct unit sentence, half[2], whole;            /* whole: of the halves that are through */
+    struct tally now, sentence, window, half, none;  /* now; where the units begin; half: the next window; none: the whole */
+    size_t end;                          /* of the last word */
     struct best best[VS_LINEAR_KINDS];
     struct vs_check *check;
 };
@@ -459,7 +496,7 @@ struct scorer {
 static uint64_t root(uint64_t x)
 {
     uint64_t r = 0;
-    for (uint64_t bit = (uint64_t)1 << (x >> 32 ? 62 : 30); bit; bit >>= 2) {
+    for (uint64_t bit = x ? (uint64_t)1 << ((63 - __builtin_clzll(x)) & ~1) : 0; bit; bit >>= 2) {
         if (x >= r + bit) {
             x -= r + bit;
             r = (r >> 1) + bit;
@@ -470,59 +507,45 @@ static uint64_t root(uint64_t x)
     return r;
 }
 
-static void add(struct unit *u, int64_t sum, uint64_t n, unsigned words, size_t start, size_t end)
+/* The unit from `from` on. The raw score is in 256ths. */
+static __attribute__((noinline)) void rate(struct scorer *s, enum vs_linear_kind kind, const struct tally *from)
 {
-    if (!u->words)
-        u->start = start;
-    u->sum += sum;
-    u->n += n;
-    u->words += words;
-    u->end = end;
-}
-
-static void join(struct unit *u, const struct unit *with)
-{
-    if (with->words)
-        add(u, with->sum, with->n, with->words, with->start, with->end);
-}
-
-/* The raw score is in 256ths. */
-static void rate(struct best *best, const struct unit *u)
-{
-    if (!u->n)
+    struct best *best = &s->best[kind];
+    uint64_t n = s->now.n - from->n;
+    if (!n)
         return;
-    int64_t raw = u->sum * 4096 / (int64_t)root(u->n << 8);
+    int64_t raw = (s->now.sum - from->sum) * 4096 / (int64_t)root(n << 8);
     if (best->any && raw <= best->raw)
         return;
-    *best = (struct best){ .raw = (int32_t)raw, .any = true, .start = u->start, .end = u->end };
+    *best = (struct best){ .raw = (int32_t)raw, .any = true, .start = from->start, .end = s->end };
 }
 
-static void rate_window(struct scorer *s)
+/* Half a window is full, and another word begins. */
+static __attribute__((noinline)) void next_half(struct scorer *s)
 {
-    struct unit window = s->half[0];
-    join(&window, &s->half[1]);
-    rate(&s->best[VS_LINEAR_WINDOW], &window);
+    if (s->now.words == 0) {
+        s->none = s->sentence = s->window = s->now;
+    } else if (s->now.words > HALF) {
+        rate(s, VS_LINEAR_WINDOW, &s->window);
+        s->window = s->half;
+    }
+    s->half = s->now;
 }
 
-static void weigh(struct scorer *s, const struct reader *r, size_t end)
+static inline void weigh(struct scorer *s, const struct reader *r, size_t end)
 {
-    int64_t sum = r->sum;
-    unsigned n = r->n_summed;
-    vs_check_work(s->check, n);
-    if (r->opens && s->sentence.words >= SENTENCE) {
-        rate(&s->best[VS_LINEAR_SENTENCE], &s->sentence);
-        s->sentence.words = 0;
-        s->sentence.sum = 0;
-        s->sentence.n = 0;
+    vs_check_work(s->check, r->n_summed);
+    s->now.start = r->start;
+    if (s->now.words % HALF == 0)
+        next_half(s);
+    if (r->opens && s->now.words - s->sentence.words >= SENTENCE) {
+        rate(s, VS_LINEAR_SENTENCE, &s->sentence);
+        s->sentence = s->now;
     }
-    if (s->half[1].words == HALF) {
-        rate_window(s);
-        join(&s->whole, &s->half[0]);
-        s->half[0] = s->half[1];
-        s->half[1] = (struct unit){ 0 };
-    }
-    add(&s->sentence, sum, n, 1, r->start, end);
-    add(&s->half[s->half[0].words == HALF], sum, n, 1, r->start, end);
+    s->now.sum += r->sum - VS_LINEAR_ZERO * (int)r->n_summed;
+    s->now.n += r->n_summed;
+    s->now.words++;
+    s->end = end;
 }
 
 /* Between two points of the table in a straight line. */
@@ -554,12 +577,10 @@ void vs_linear_score(const char *text, size_t n, struct vs_check *check, struct 
 {
     struct scorer s = { .check = check };
     read_words(text, n, &s, NULL, NULL);
-    rate_window(&s);
-    join(&s.whole, &s.half[0]);
-    join(&s.whole, &s.half[1]);
-    rate(&s.best[VS_LINEAR_WHOLE], &s.whole);
-    if (s.sentence.words >= SENTENCE || !s.best[VS_LINEAR_SENTENCE].any)
-        rate(&s.best[VS_LINEAR_SENTENCE], &s.sentence);
+    rate(&s, VS_LINEAR_WINDOW, &s.window);
+    rate(&s, VS_LINEAR_WHOLE, &s.none);
+    if (s.now.words - s.sentence.words >= SENTENCE || !s.best[VS_LINEAR_SENTENCE].any)
+        rate(&s, VS_LINEAR_SENTENCE, &s.sentence);
 
     unsigned score[VS_LINEAR_KINDS];
     for (enum vs_linear_kind kind = 0; kind < VS_LINEAR_KINDS; kind++)

@@ -9,10 +9,11 @@ enum vs_linear_kind { VS_LINEAR_SENTENCE, VS_LINEAR_WINDOW, VS_LINEAR_WHOLE, VS_
 enum { VS_LINEAR_ROW = 128, VS_LINEAR_ZERO = 'P' };
 extern const char vs_linear_weights[VS_LINEAR_BUCKETS / VS_LINEAR_ROW][VS_LINEAR_ROW + 1];
 
-static inline int vs_linear_weight(uint32_t bucket)
+/* The weight plus VS_LINEAR_ZERO. */
+static inline int vs_linear_stored(uint32_t bucket)
 {
     const char *first = (const char *)vs_linear_weights;    /* each row ends with a NUL */
-    return first[bucket + bucket / VS_LINEAR_ROW] - VS_LINEAR_ZERO;
+    return first[bucket + bucket / VS_LINEAR_ROW];
 }
 
 struct vs_linear_point { int32_t raw, score; };
