@@ -34,6 +34,7 @@ static void survey_pairs(const struct vs_source *s, struct vs_survey *ret)
     size_t row = 32 * VS_BLANK;
 #ifdef __SSE2__
     __m128i plain = _mm_setzero_si128(), sums = plain, most = plain, zero = plain;
+#pragma GCC unroll 4
     for (size_t i = 0; i < s->n; i++) {
         unsigned letter = vs_letter(s->text[i]);
         __m128i pair = _mm_loadl_epi64((const __m128i *)(const void *)&said[row + letter]);
@@ -75,10 +76,9 @@ struct surveying {
     bool word_before;
 };
 
-/* A run of letters, which begins at i: where it ends. */
-static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t i)
+/* A run of letters. */
+static inline void on_letters(struct surveying *k, const struct vs_source *s, size_t i, size_t end)
 {
-    size_t end = vs_letters_end(s->text, s->n, i);
     unsigned n = (unsigned)(end - i);
     if (n == 1 && !k->word_before && (end == s->n || !vs_ascii_digit(s->text[end])))
         k->v.singles = ++k->singles > k->v.singles ? k->singles : k->v.singles;
@@ -95,14 +95,15 @@ static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t 
         }
         k->kind = kind;
     }
-    return end;
 }
 
 /* The run ends before i: it counts when it is long, and has two digits, = or capitals that do not begin it. */
-static void end_run(struct surveying *k, const struct vs_source *s, size_t i)
+static inline void end_run(struct surveying *k, const struct vs_source *s, size_t i)
 {
     unsigned mixed = 0;
-    for (size_t at = i - k->run >= VS_LEAST_RUN && i - k->run > k->v.run ? k->run : i; at < i; at++) {
+    if (i - k->run < VS_LEAST_RUN || i - k->run <= k->v.run)
+        return;
+    for (size_t at = k->run; at < i; at++) {
         char c = s->text[at];
         mixed += vs_ascii_digit(c) || c == '=' || (c >= 'A' && c <= 'Z' && at > k->run);
     }
@@ -173,9 +174,14 @@ void vs_survey_make(const struct vs_source *s, struct vs_survey *ret)
 {
     struct surveying k = { .run = 0 };
     for (size_t i = 0; i < s->n;) {
-        if (vs_ascii_letter(s->text[i])) {
-            i = on_letters(&k, s, i);
-        } else if (s->text[i] == ' ') {
+        size_t end = vs_letters_end(s->text, s->n, i);
+        if (end > i) {
+            on_letters(&k, s, i, end);
+            i = end;
+            if (i == s->n)
+                break;
+        }
+        if (s->text[i] == ' ') {
             end_run(&k, s, i);
             end_solid(&k, i);
             k.run = ++i;
