@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A word may be that part of a pattern. begun: place of that part in vs_rules.begun. */
-struct use { uint32_t begun; uint16_t pattern; uint8_t at, gap; bool is_last; };
+/* A word may be that part of a pattern. begun: place of that part in vs_rules.begun; before: that of the one before. */
+struct use { uint16_t begun, before, pattern; uint8_t gap; bool is_last; };
 
 enum {
     LATELY = 3,
@@ -20,6 +20,7 @@ enum {
     N_SLOTS = 1 << 14,                   /* of the words that are looked up: more than twice as many as those */
     N_STEPS = 1 << 14,                   /* of all phrases: more than twice as many as those */
     N_ACTIVE = 8,                        /* phrases that may go on with the next word */
+    GROUP = 64,                          /* parts of patterns of which one look says whether any of them was found */
     N_SEEN = 1 << 13,                    /* matches of the automaton in one text; more of them say nothing new */
     N_COMMON = 1 << 12,                  /* places of common words */
     SHORT = 8,                           /* letters of such a word, at most */
@@ -41,6 +42,13 @@ struct seen { uint32_t word, start, end; };
  * is kept for the next one. */
 struct common { uint64_t key; uint16_t word[MOST]; };      /* key: vs_letters_key */
 
+/* Uses of a word as a later part, of patterns that stand close together: which parts must have been found before, as bits of
+ * begun_bits[at]. */
+struct group { uint64_t before; uint32_t at, from, end; };      /* from, end: into use */
+
+/* Where a word is used: use[from, later) begin a pattern, group[first, last) have the others. */
+struct uses { uint32_t from, later, first, last; };
+
 /* Phrases are a trie of words: a step from a node, by a word, to the next one. */
 struct step { uint16_t from, word, to, emits; };     /* to 0: this slot is free; emits: number of a word + 1, when a phrase ends */
 
@@ -55,14 +63,14 @@ struct vs_rules {
     struct known *known;                 /* [n_words] */
     struct step step[N_STEPS];
     unsigned n_nodes;
-    unsigned *uses_from;                 /* [n_words + 1] into use: first those that begin a pattern, */
-    unsigned *later_from;                /* [n_words] from here on the others */
+    uint16_t *lead;                      /* [n_words]: the step from the root + 1, 0: no phrase begins with it */
+    struct uses *uses;                   /* [n_words] */
+    struct group *group;
     struct use *use;
-    struct begun *begun;                 /* of each part of each pattern: what of it counts only where is_begun says so */
-    bool *is_begun;                      /* [n_begun] */
-    unsigned *begun_now, n_begun_now;    /* [n_begun]: those that is_begun says so of */
-    unsigned *begun_from;                /* [n_patterns] into begun */
-    size_t n_begun;
+    size_t n_use, n_group;
+    struct begun *begun;                 /* of each part of each pattern: what of it counts only where begun_bits says so */
+    uint64_t *begun_bits;                /* [n_begun / GROUP + 1]: a bit each */
+    unsigned n_begun;
     struct seen seen[N_SEEN];            /* by the automaton */
     size_t n_seen;
 };
@@ -98,8 +106,41 @@ static int check(const uint8_t *file, size_t n, size_t *ret_table, struct vs_err
     return VS_OK;
 }
 
+/* Part k of a pattern: the parts that another follows, in the order of those that follow, so that which are asked for together
+ * stand together. */
+struct place { uint16_t follows, pattern; uint8_t k; };
+
+static int by_follower(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return x->follows != y->follows ? (x->follows < y->follows ? -1 : 1)
+         : x->pattern != y->pattern ? (x->pattern < y->pattern ? -1 : 1) : x->k - y->k;
+}
+
+static bool place_parts(struct vs_rules *r, uint16_t (*begun)[VS_RULE_PARTS])
+{
+    const struct vs_rule_table *t = &r->table;
+    struct place *place = calloc((size_t)t->n_patterns * VS_RULE_PARTS, sizeof *place);
+    for (unsigned i = 0; place && i < t->n_patterns; i++)
+        for (unsigned k = 0; t->pattern[i].rule != VS_RULE_NONE && k + 1u < t->pattern[i].n; k++)
+            place[r->n_begun++] = (struct place){ t->pattern[i].part[k + 1], (uint16_t)i, (uint8_t)k };
+    bool fits = place && r->n_begun <= UINT16_MAX;
+    if (fits)
+        qsort(place, r->n_begun, sizeof *place, by_follower);
+    for (unsigned b = 0; fits && b < r->n_begun; b++)
+        begun[place[b].pattern][place[b].k] = (uint16_t)b;
+    free(place);
+    return fits;
+}
+
+static int by_before(const void *a, const void *b)
+{
+    const struct use *x = a, *y = b;
+    return x->before - y->before;
+}
+
 /* Counts the uses of each word, or, when `use` is there, writes them: those that begin a pattern, or the others. */
-static void each_use(struct vs_rules *r, unsigned *count, bool begins)
+static void each_use(struct vs_rules *r, uint16_t (*begun)[VS_RULE_PARTS], unsigned *count, bool begins)
 {
     const struct vs_rule_table *t = &r->table;
     for (unsigned i = 0; i < t->n_patterns; i++) {
@@ -108,11 +149,29 @@ static void each_use(struct vs_rules *r, unsigned *count, bool begins)
             const struct vs_rule_part *part = &t->part[t->pattern[i].part[k]];
             for (unsigned w = 0; w < part->n; w++) {
                 if (r->use)
-                    r->use[r->uses_from[part->word[w]] + count[part->word[w]]] = (struct use){
-                        r->begun_from[i] + k, (uint16_t)i, (uint8_t)k, t->pattern[i].gap[k], k + 1u == t->pattern[i].n };
+                    r->use[r->uses[part->word[w]].from + count[part->word[w]]] = (struct use){
+                        begun[i][k], k ? begun[i][k - 1] : 0, (uint16_t)i, t->pattern[i].gap[k], k + 1u == t->pattern[i].n };
                 count[part->word[w]]++;
             }
         }
+    }
+}
+
+/* The groups of the uses of a word up to use[end]. */
+static void group_uses(struct vs_rules *r, struct uses *u, size_t end)
+{
+    u->first = u->last = (uint32_t)r->n_group;
+    qsort(r->use + u->later, end - u->later, sizeof *r->use, by_before);
+    for (uint32_t i = u->later; i < end; i++) {
+        uint32_t before = r->use[i].before;
+        struct group *g = &r->group[r->n_group];
+        if (u->last == u->first || g[-1].at != before / GROUP) {
+            *g = (struct group){ 0, before / GROUP, i, i };
+            u->last = (uint32_t)++r->n_group;
+        }
+        g = &r->group[r->n_group - 1];
+        g->before |= UINT64_C(1) << before % GROUP;
+        g->end = i + 1;
     }
 }
 
@@ -296,6 +355,9 @@ static bool fill_steps(struct vs_rules *r)
             node = step->to;
         }
     }
+    for (unsigned at = 0; at < N_STEPS; at++)
+        if (r->step[at].to && !r->step[at].from)
+            r->lead[r->step[at].word] = (uint16_t)(at + 1);
     return true;
 }
 
@@ -304,34 +366,34 @@ static bool index_words(struct vs_rules *r)
 {
     const struct vs_rule_table *t = &r->table;
     unsigned *count = calloc(t->n_words + 1, sizeof *count);
-    r->uses_from = calloc(t->n_words + 1, sizeof *r->uses_from);
-    r->later_from = calloc(t->n_words + 1, sizeof *r->later_from);
-    r->begun_from = calloc(t->n_patterns, sizeof *r->begun_from);
-    for (unsigned i = 0; r->begun_from && i < t->n_patterns; i++) {
-        r->begun_from[i] = (unsigned)r->n_begun;
-        r->n_begun += t->pattern[i].n;
-    }
-    r->begun = calloc(r->n_begun, sizeof *r->begun);
-    r->is_begun = calloc(r->n_begun, sizeof *r->is_begun);
-    r->begun_now = calloc(r->n_begun, sizeof *r->begun_now);
+    r->uses = calloc(t->n_words + 1, sizeof *r->uses);
+    r->lead = calloc(t->n_words + 1, sizeof *r->lead);
     r->known = calloc(t->n_words + 1, sizeof *r->known);
-    if (count && r->known && r->uses_from && r->later_from && r->begun_from && r->begun && r->is_begun && r->begun_now) {
-        each_use(r, count, true);
-        each_use(r, count, false);
+    uint16_t (*begun)[VS_RULE_PARTS] = calloc(t->n_patterns, sizeof *begun);
+    if (count && r->known && r->uses && r->lead && begun && place_parts(r, begun)) {
+        r->begun = calloc(r->n_begun + 1, sizeof *r->begun);
+        r->begun_bits = calloc(r->n_begun / GROUP + 1, sizeof *r->begun_bits);
+        each_use(r, begun, count, true);
+        each_use(r, begun, count, false);
         for (unsigned w = 0; w < t->n_words; w++) {
-            r->uses_from[w + 1] = r->uses_from[w] + count[w];
+            r->uses[w].from = (uint32_t)r->n_use;
+            r->n_use += count[w];
             count[w] = 0;
         }
-        r->use = calloc(r->uses_from[t->n_words] + 1, sizeof *r->use);
-        if (r->use)
-            each_use(r, count, true);
+        r->use = calloc(r->n_use + 1, sizeof *r->use);
+        r->group = calloc(r->n_use + 1, sizeof *r->group);
+    }
+    if (r->use && r->group) {
+        each_use(r, begun, count, true);
         for (unsigned w = 0; w < t->n_words; w++)
-            r->later_from[w] = r->uses_from[w] + count[w];
-        if (r->use)
-            each_use(r, count, false);
+            r->uses[w].later = r->uses[w].from + count[w];
+        each_use(r, begun, count, false);
+        for (unsigned w = 0; w < t->n_words; w++)
+            group_uses(r, &r->uses[w], r->uses[w].from + count[w]);
     }
     free(count);
-    return r->use;
+    free(begun);
+    return r->use && r->group && r->begun && r->begun_bits;
 }
 
 int vs_rules_open(const void *file, size_t n, struct vs_rules **ret, struct vs_error *err)
@@ -366,13 +428,12 @@ void vs_rules_close(struct vs_rules *r)
         return;
     vs_automaton_close(r->automaton);
     vs_rule_table_clear(&r->table);
-    free(r->uses_from);
-    free(r->later_from);
+    free(r->uses);
+    free(r->lead);
+    free(r->group);
     free(r->use);
     free(r->begun);
-    free(r->is_begun);
-    free(r->begun_now);
-    free(r->begun_from);
+    free(r->begun_bits);
     free(r->known);
     free(r);
 }
@@ -381,10 +442,10 @@ size_t vs_rules_bytes(const struct vs_rules *r)
 {
     const struct vs_rule_table *t = &r->table;
     return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID)
-        + (t->n_words + 1) * (sizeof *r->uses_from + sizeof *r->later_from + sizeof *r->known)
-        + t->n_parts * sizeof *t->part + r->uses_from[t->n_words] * sizeof *r->use
-        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from)
-        + r->n_begun * (sizeof *r->begun + sizeof *r->is_begun + sizeof *r->begun_now)
+        + (t->n_words + 1) * (sizeof *r->uses + sizeof *r->lead + sizeof *r->known)
+        + t->n_parts * sizeof *t->part + (r->n_use + 1) * (sizeof *r->use + sizeof *r->group)
+        + t->n_patterns * sizeof *t->pattern
+        + (r->n_begun + 1) * sizeof *r->begun + (r->n_begun / GROUP + 1) * sizeof *r->begun_bits
         + vs_automaton_bytes(r->automaton);
 }
 
@@ -395,13 +456,15 @@ const struct vs_rule_table *vs_rules_table(const struct vs_rules *r)
 
 /* ---- a scan ---- */
 
+struct active { uint32_t node, start; };
+
 struct scan {
     struct vs_rules *rules;
     const char *text;
     vs_rules_fn *told;
     void *arg;
-    struct { unsigned node; size_t start; } active[N_ACTIVE];
-    unsigned n_active;
+    struct active active[2][N_ACTIVE];   /* phrases that go on: active[turn][0, n_active) */
+    unsigned turn, n_active;
     size_t end;                          /* of the last word */
 };
 
@@ -467,16 +530,20 @@ static bool ends_sentence(const char *s, size_t n)
         || begins_entry(s, n) || (n > 1 && s[0] == '\n' && s[1] == '\n') || (n > 2 && memcmp(s, "\xe3\x80\x82", 3) == 0);
 }
 
-/* May this stand between two parts? */
-static bool may_lie(const char *text, size_t from, size_t to, enum vs_rule_gap gap)
+static const uint8_t most_between[VS_N_RULE_GAPS] = { VS_RULE_NEXT, VS_RULE_NEAR, VS_RULE_FAR, VS_RULE_BEYOND };
+
+static bool is_between(const char *text, size_t from, size_t to, enum vs_rule_gap gap)
 {
-    static const size_t most[VS_N_RULE_GAPS] = { VS_RULE_NEXT, VS_RULE_NEAR, VS_RULE_FAR, VS_RULE_BEYOND };
-    if (to - from > most[gap])
-        return false;
     for (size_t i = from; i < to && gap != VS_RULE_WIDE; i++)
         if ((gap == VS_RULE_ADJACENT && !joins(text[i])) || ends_sentence(text + i, to - i))
             return false;
     return true;
+}
+
+/* May this stand between two parts? Mostly it is a blank. */
+static inline bool may_lie(const char *text, size_t from, size_t to, enum vs_rule_gap gap)
+{
+    return to - from <= most_between[gap] && ((to - from == 1 && text[from] == ' ') || is_between(text, from, to, gap));
 }
 
 /* The beginning of a pattern up to this part lies at start..end. */
@@ -488,30 +555,25 @@ static inline void begin(const struct scan *s, const struct use *use, size_t sta
     }
     struct vs_rules *r = s->rules;
     struct begun *b = &r->begun[use->begun];
-    if (!r->is_begun[use->begun]) {
-        r->is_begun[use->begun] = true;
-        r->begun_now[r->n_begun_now++] = use->begun;
+    uint64_t *bits = &r->begun_bits[use->begun / GROUP], bit = UINT64_C(1) << use->begun % GROUP;
+    if (!(*bits & bit)) {
+        *bits |= bit;
         b->n = 0;
     }
     b->lately[b->n % LATELY].start = (uint32_t)start;
     b->lately[b->n++ % LATELY].end = (uint32_t)end;
 }
 
-static void on_word(const struct scan *s, unsigned word, size_t start, size_t end)
+/* The word goes on with patterns of this group, of which some part was found. */
+static __attribute__((noinline)) void on_group(const struct scan *s, const struct group *g, size_t start, size_t end)
 {
     const struct vs_rules *r = s->rules;
-    if (word >= r->table.n_words)
-        return;
-    const struct use *use = r->use + r->uses_from[word], *later = r->use + r->later_from[word];
-    for (; use < later; use++)
-        begin(s, use, start, end);
-    for (const struct use *end_of_uses = r->use + r->uses_from[word + 1]; use < end_of_uses; use++) {
-        if (!r->is_begun[use->begun - 1])
-            continue;
-        const struct begun *b = &r->begun[use->begun - 1];
-        unsigned n = b->n < LATELY ? b->n : LATELY;
+    for (const struct use *use = r->use + g->from; use < r->use + g->end; use++) {
+        const struct begun *b = &r->begun[use->before];
+        unsigned n = r->begun_bits[g->at] >> use->before % GROUP & 1 ? b->n < LATELY ? b->n : LATELY : 0;
         for (unsigned k = 0; k < n; k++) {
-            if (b->lately[k].end <= start && may_lie(s->text, b->lately[k].end, start, use->gap)) {
+            size_t from = b->lately[k].end;
+            if (from <= start && may_lie(s->text, from, start, use->gap)) {
                 begin(s, use, b->lately[k].start, end);
                 break;
             }
@@ -519,36 +581,53 @@ static void on_word(const struct scan *s, unsigned word, size_t start, size_t en
     }
 }
 
+static inline void on_word(const struct scan *s, unsigned word, size_t start, size_t end)
+{
+    const struct vs_rules *r = s->rules;
+    if (word >= r->table.n_words)
+        return;
+    const struct uses *u = &r->uses[word];
+    for (const struct use *use = r->use + u->from, *later = r->use + u->later; use < later; use++)
+        begin(s, use, start, end);
+    const uint64_t *bits = r->begun_bits;
+    for (const struct group *g = r->group + u->first, *last = r->group + u->last; g < last; g++)
+        if (bits[g->at] & g->before)
+            on_group(s, g, start, end);
+}
+
 /* What the automaton found and ends at most here, in order. */
-static void catch_up(struct scan *s, size_t *at, size_t end)
+static __attribute__((noinline)) void catch_up(struct scan *s, size_t *at, size_t end)
 {
     const struct vs_rules *r = s->rules;
     for (; *at < r->n_seen && r->seen[*at].end <= end; ++*at)
         on_word(s, r->seen[*at].word, r->seen[*at].start, r->seen[*at].end);
 }
 
-/* The next word of the text may be any of word[0, n): phrases go on with it, or begin. */
-static void go_on(struct scan *s, const unsigned *word, unsigned n, size_t start, size_t end)
+/* A phrase that began at `from` goes on, or begins, with this step. */
+static inline void go(struct scan *s, const struct step *step, size_t from, size_t end, struct active *next, unsigned *n)
 {
-    bool adjacent = s->n_active && may_lie(s->text, s->end, start, VS_RULE_ADJACENT);
-    struct scan next;
-    next.n_active = 0;
-    for (unsigned i = adjacent ? 0 : s->n_active; i <= s->n_active; i++) {      /* the last one: a phrase that begins here */
-        unsigned node = i < s->n_active ? s->active[i].node : 0;
-        size_t from = i < s->n_active ? s->active[i].start : start;
-        for (unsigned k = 0; k < n; k++) {
-            const struct step *step = &s->rules->step[step_at(s->rules, node, word[k])];
-            if (step->emits)
-                on_word(s, step->emits - 1u, from, end);
-            if (step->to && next.n_active < N_ACTIVE) {
-                next.active[next.n_active].node = step->to;
-                next.active[next.n_active++].start = from;
-            }
-        }
-    }
-    for (unsigned i = 0; i < next.n_active; i++)
-        s->active[i] = next.active[i];
-    s->n_active = next.n_active;
+    if (step->emits)
+        on_word(s, step->emits - 1u, from, end);
+    if (step->to && *n < N_ACTIVE)
+        next[(*n)++] = (struct active){ step->to, (uint32_t)from };
+}
+
+/* The next word of the text may be any of word[0, n): phrases go on with it, or begin. */
+static inline void go_on(struct scan *s, const unsigned *word, unsigned n, size_t start, size_t end)
+{
+    const struct vs_rules *r = s->rules;
+    const struct active *active = s->active[s->turn];
+    struct active *next = s->active[!s->turn];
+    unsigned n_next = 0;
+    if (s->n_active && may_lie(s->text, s->end, start, VS_RULE_ADJACENT))
+        for (unsigned i = 0; i < s->n_active; i++)
+            for (unsigned k = 0; k < n; k++)
+                go(s, &r->step[step_at(r, active[i].node, word[k])], active[i].start, end, next, &n_next);
+    for (unsigned k = 0; k < n; k++)
+        if (r->lead[word[k]])
+            go(s, &r->step[r->lead[word[k]] - 1u], start, end, next, &n_next);
+    s->turn = !s->turn;
+    s->n_active = n_next;
     s->end = end;
 }
 
@@ -611,17 +690,20 @@ static void on_seen(void *arg, unsigned word, size_t start, size_t end)
 int vs_rules_scan(struct vs_rules *r, const char *text, size_t n, vs_rules_fn *told, void *arg)
 {
     struct scan s = { .rules = r, .text = text, .told = told, .arg = arg };
-    while (r->n_begun_now)
-        r->is_begun[r->begun_now[--r->n_begun_now]] = false;
+    memset(r->begun_bits, 0, (r->n_begun / GROUP + 1) * sizeof *r->begun_bits);
     r->n_seen = 0;
     int status = vs_automaton_scan(r->automaton, text, n, on_seen, r);
-    size_t seen = 0;
+    size_t seen = 0, next = r->n_seen ? r->seen[0].end : SIZE_MAX;
     for (size_t i = 0; i < n && status == VS_OK;) {
         size_t apart = separator(text + i, n - i);
-        if (apart == 1 && r->sign[(uint8_t)text[i]])
-            on_word(&s, r->sign[(uint8_t)text[i]] - 1u, i, i + 1);
+        unsigned sign = apart == 1 ? r->sign[(uint8_t)text[i]] : 0;
+        if (sign)
+            on_word(&s, sign - 1u, i, i + 1);
         i = apart ? i + apart : look_up(&s, i, n);
-        catch_up(&s, &seen, i);
+        if (next <= i) {
+            catch_up(&s, &seen, i);
+            next = seen < r->n_seen ? r->seen[seen].end : SIZE_MAX;
+        }
     }
     catch_up(&s, &seen, n);
     return status;
