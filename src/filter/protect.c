@@ -9,7 +9,7 @@
 
 enum {
     KEY = 8,                             /* letters by which a form is looked up */
-    SLOTS = 1 << 12, PREFIX_BITS = 1 << 15,
+    SLOTS = 1 << 12, PREFIX_BITS = 1 << 15, LAST_BITS = 12,
     BYTES_MAX = 240, OPEN_LEAST = 24, GAP = 4, GAP_MAX = 12,
     FORMS = 48, LETTERS = 96,            /* of a value at most; letters of all of them for each byte of it */
     WIDE = 0xef,                         /* the first byte of full-width letters */
@@ -27,7 +27,7 @@ struct form {
 struct vs_protect {
     int32_t slot[SLOTS];
     uint64_t prefix[PREFIX_BITS / 64];   /* the first 1..7 letters of all forms */
-    uint64_t last[64];                   /* the 7th and 8th: a bit at the low six of each */
+    bool last[1 << LAST_BITS];           /* by the 6th to 8th of each */
     struct form *form;                   /* [n_forms] */
     size_t n_forms, gap, n_letters, size;
     bool has_raw, has_high;              /* has_high: bytes from 0x80 on are letters too, for a value has them */
@@ -64,10 +64,16 @@ static inline bool is_letter(const struct vs_protect *p, char c)
     return p->letter[(unsigned char)c] != 0;
 }
 
+/* Of the last three letters. */
+static inline unsigned last_of(uint64_t key)
+{
+    return ((uint32_t)key << 8) * UINT32_C(0x9e3779b1) >> (32 - LAST_BITS);
+}
+
 /* May the letters whose last eight are `key` be those of a form? Most are not: then no table is asked. */
 static inline bool may_be_form(const struct vs_protect *p, uint64_t key)
 {
-    return p->last[key >> 8 & 63] >> (key & 63) & 1;
+    return p->last[last_of(key)];
 }
 
 /* A full-width letter or sign (U+FF01 to U+FF5E) at text[i] is the one of ASCII. */
@@ -129,7 +135,7 @@ static void enter(struct vs_protect *p, struct form *f)
         }
     }
     f->key = key;
-    p->last[key >> 8 & 63] |= (uint64_t)1 << (key & 63);
+    p->last[last_of(key)] = true;
     int32_t *slot = &p->slot[hash(key, KEY) & (SLOTS - 1)];
     f->next = *slot;
     *slot = (int32_t)p->n_forms++;
