@@ -1,6 +1,7 @@
 /* filter/decode_numbers.c - hex, decimal, octal, binary, and letters by their places in the alphabet. See decode.h. */
 #include "filter/decode.h"
 
+#include <assert.h>
 #include <string.h>
 
 static inline bool stands_between(char c)
@@ -160,11 +161,55 @@ static bool may_begin(const struct vs_source *s, size_t i, enum number_kind kind
          : kind == HEX_PAIRS ? is_hex_row(s, i) : is_row(s, i);
 }
 
+/* What the least of these rows, six pairs of hex digits, is made of: digits, a to f, x, and what stands between. */
+static inline bool is_of_row(char c)
+{
+    unsigned char b = (unsigned char)c;
+    return (b >= ',' && b <= ';') || ((b | 0x20) >= 'a' && (b | 0x20) <= 'f') || (b | 0x20) == 'x' || (b | 0x20) == '|'
+        || b == ' ' || b == '%' || (b >= '\t' && b <= '\r');
+}
+
+#ifdef __SSE2__
+/* All bits of each byte from `first` to `last`. */
+static inline __m128i in_range(__m128i bytes, char first, char last)
+{
+    __m128i from = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from, _mm_set1_epi8((char)(last - first))), from);
+}
+#endif
+
+/* Are so many bytes of such a row anywhere? Plain text has none. */
+static bool may_have_row(const struct vs_source *s)
+{
+    enum { LEAST = 12 };
+    size_t i = 0, run = 0;
+#ifdef __SSE2__
+    for (unsigned before = 0; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        __m128i small = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        __m128i hex = _mm_or_si128(in_range(bytes, ',', ';'), in_range(small, 'a', 'f'));
+        __m128i between = _mm_or_si128(in_range(bytes, '\t', '\r'), vs_one_of_four(small, "x| %"));
+        unsigned row = (unsigned)_mm_movemask_epi8(_mm_or_si128(hex, between)), both = before | row << 16;
+        static_assert(LEAST == 12, "as the shifts say");
+        both &= both >> 1;
+        both &= both >> 2;
+        both &= both >> 4;
+        if (both & both >> 4)
+            return true;
+        before = row;
+        run = row == 0xffff ? run + 16 : (size_t)__builtin_clz(~(row << 16) | 0xffff);
+    }
+#endif
+    for (; i < s->n && run < LEAST; i++)
+        run = is_of_row(s->text[i]) ? run + 1 : 0;
+    return run >= LEAST;
+}
+
 /* A run that was nothing is read again from behind an eighth of it, and so on, not from each of its numbers: all tries together
  * look at eight times its bytes at most. */
 void vs_decode_numbers(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    if (v->groups < 4 && v->run < VS_LEAST_RUN && v->escapes < 4)
+    if ((v->groups < 4 && v->run < VS_LEAST_RUN && v->escapes < 4) || (!to->text.n && !may_have_row(s)))
         return;
     enum { AGAIN = 8 };
     size_t until[N_NUMBER_KINDS] = { 0 };        /* not before */
