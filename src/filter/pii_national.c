@@ -118,6 +118,18 @@ static bool hetu(struct vs_pii_at *a)
     return vs_pii_found(a, a->p + 11, VS_PII_NATIONAL_ID, "hetu", 920);
 }
 
+/* Whether there are four digits in what the first look reads: most words have none. Only where all of that is there. */
+static bool may_be_national(const struct vs_pii_at *a)
+{
+    enum { READ = 40, LEAST = 4 };       /* 19 characters, a separator each, and one behind */
+    unsigned digits = 0;
+    if (a->n - a->p < READ)
+        return true;
+    for (size_t i = a->p; i < a->p + READ; i++)
+        digits += vs_is_digit((uint8_t)a->text[i]);
+    return digits >= LEAST;
+}
+
 static bool national(struct vs_pii_at *a)
 {
     char s[40];
@@ -179,5 +191,5 @@ bool vs_pii_national(struct vs_pii_at *a)
         return false;
     if (vs_pii_wants(a, VS_PII_CRYPTO_ADDRESS) && wallet(a))
         return true;
-    return vs_pii_wants(a, VS_PII_NATIONAL_ID) && national(a);
+    return vs_pii_wants(a, VS_PII_NATIONAL_ID) && may_be_national(a) && national(a);
 }

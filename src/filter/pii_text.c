@@ -366,7 +366,7 @@ size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes)
     return end;
 }
 
-bool vs_pii_is(struct vs_pii_at *a, size_t i, const char *word)
+bool vs_pii_is_all(struct vs_pii_at *a, size_t i, const char *word)
 {
     for (; *word; word++, i++)
         if (small(vs_pii_byte(a, i)) != (uint8_t)*word)

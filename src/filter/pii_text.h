@@ -89,7 +89,12 @@ unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end);
 size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes);
 
 /* Whether the letters at i are `word` (small letters), and no letter follows. */
-bool vs_pii_is(struct vs_pii_at *a, size_t i, const char *word);
+bool vs_pii_is_all(struct vs_pii_at *a, size_t i, const char *word);
+static inline bool vs_pii_is(struct vs_pii_at *a, size_t i, const char *word)
+{
+    uint8_t c = vs_pii_byte(a, i);
+    return (vs_is_upper(c) ? c | 32 : c) == (uint8_t)*word && vs_pii_is_all(a, i, word);
+}
 
 /* Digits in groups, with one separator between two: ' ' '-' '.' '/' (also their forms that do not break). */
 enum { VS_PII_GROUPS = 8, VS_PII_DIGITS = 24 };
