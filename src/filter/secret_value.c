@@ -455,7 +455,7 @@ static bool is_password_option(const char *text, size_t j)
 static bool behind_word(const char *text, size_t j, struct vs_secret_place *ret)
 {
     size_t k = j;
-    while (k > 0 && j - k < 40 && (is_alnum(text[k - 1]) || is_one_of(text[k - 1], "-_")))
+    while (k > 0 && j - k < 40 && (is_alnum(text[k - 1]) || text[k - 1] == '-' || text[k - 1] == '_'))
         k--;
     const char *word = text + k;
     size_t n = j - k;

@@ -440,14 +440,15 @@ static enum answer try_formats(const struct vs_secrets *s, struct place *p)
     return NO;
 }
 
-/* Whether the word of a shape may have this length and be followed by this character. */
-static bool may_be_shape(size_t length, char next)
+/* Whether the word of a shape may begin with this character, have this length and be followed by that one. */
+static bool may_be_shape(char first, size_t length, char next)
 {
+    bool is_digit = first >= '0' && first <= '9';
     switch (next) {
-    case ':': return length == 24 || (length >= 8 && length <= 10);
-    case '.': return length == 1 || length == 14 || (length >= 23 && length <= 32);
+    case ':': return length == 24 || (is_digit && length >= 8 && length <= 10);
+    case '.': return length == 1 ? first == 's' || first == 'b' || first == 'r' : length == 14 || (length >= 23 && length <= 32);
     case '~': return length <= 5;
-    case '-': return length <= 3 || length == 32;
+    case '-': return (is_digit && length <= 3) || length == 32;
     case '_': return length == 6;
     default: return length == 34 || length == 40 || length == SHAPE_MAX;
     }
@@ -457,7 +458,7 @@ static enum answer try_shapes(struct place *p, size_t word_end)
 {
     if (word_end == p->n && !p->whole)
         return word_end - p->i <= SHAPE_MAX ? UNDECIDED : NO;
-    if (!may_be_shape(word_end - p->i, word_end < p->n ? p->text[word_end] : 0))
+    if (!may_be_shape(p->text[p->i], word_end - p->i, word_end < p->n ? p->text[word_end] : 0))
         return NO;
     for (unsigned k = 0; k < vs_n_secret_shapes; k++) {
         enum answer answer = try_row(p, &vs_secret_shapes[k]);
