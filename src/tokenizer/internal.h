@@ -59,10 +59,11 @@ struct vs_vocab {
 };
 
 enum { VS_FEW_FIRST = 4 };
+#define VS_NODE_ENDS (1u << 31)         /* a piece ends at this node: the others' ids need not be looked at */
 struct vs_trie {                        /* special pieces by their spelling */
-    uint64_t *edge;                     /* key (node << 8 | byte) << 32 | node; ~0 is empty */
+    uint64_t *edge;                     /* key (node << 8 | byte) << 32 | node, with VS_NODE_ENDS; ~0 is empty */
     uint32_t edge_mask;
-    uint32_t *id;                       /* piece that ends at node, or VS_NO_ID */
+    uint32_t *id;                       /* by node: the piece that ends there */
     bool first[256];
     unsigned n_first;                   /* how many of them */
     uint8_t few[VS_FEW_FIRST];          /* them, where they are few */
@@ -136,6 +137,7 @@ struct vs_tokenizer {
         uint32_t *map;                  /* double array of the character map; n_map words; then what it puts in their place */
         size_t n_map, n_texts;
         char *texts;
+        bool plain[128];                /* by byte: stands for itself where another such byte, or none, follows */
     } unigram;
     struct { int32_t *cost; } plamo;    /* by id: the score, negated, in ten-thousandths */
     struct { uint32_t *priority; } spm; /* by id: ascending is descending score */
@@ -232,7 +234,25 @@ int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *
  * VS_TRIE_BYTES: whatever it is). */
 enum { VS_TRIE_BYTES = 256 };
 int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err);
-uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte);   /* from node 0; VS_NO_ID: no piece goes on so */
+/* Where the edge of a key is, or would be. */
+static inline uint32_t vs_trie_slot(const struct vs_trie *trie, uint32_t key)
+{
+    uint32_t i = (uint32_t)((key * 0x9e3779b97f4a7c15u) >> 32) & trie->edge_mask;
+    while (trie->edge[i] != UINT64_MAX && trie->edge[i] >> 32 != key)
+        i = (i + 1) & trie->edge_mask;
+    return i;
+}
+/* From node 0; VS_NO_ID: no piece goes on so. */
+static inline uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte)
+{
+    uint64_t edge = trie->edge[vs_trie_slot(trie, node << 8 | byte)];
+    return edge == UINT64_MAX ? VS_NO_ID : (uint32_t)edge;
+}
+/* The piece that ends there. */
+static inline uint32_t vs_trie_id(const struct vs_trie *trie, uint32_t node)
+{
+    return node & VS_NODE_ENDS ? trie->id[node & ~VS_NODE_ENDS] : VS_NO_ID;
+}
 size_t vs_trie_skip(const struct vs_trie *trie, const char *text, size_t i, size_t end);    /* to where a piece may begin, or end */
 void vs_trie_clear(struct vs_trie *trie);
 /* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none.

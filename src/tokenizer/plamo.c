@@ -45,7 +45,7 @@ static int find_ways(const struct vs_encoder *e, const char *s, size_t n, struct
         struct step best = { step[at + character(s + at, n - at)].cost + UNKNOWN_COST, VS_NO_ID };
         size_t i = at;
         for (uint32_t node = 0; i < n && (node = vs_trie_next(pieces, node, (uint8_t)s[i])) != VS_NO_ID; i++) {
-            uint32_t id = pieces->id[node];
+            uint32_t id = vs_trie_id(pieces, node);
             if (id == VS_NO_ID || t->plamo.cost[id] >= MOST_COST)
                 continue;
             int64_t cost = step[i + 1].cost + t->plamo.cost[id];

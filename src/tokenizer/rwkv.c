@@ -50,8 +50,8 @@ static uint32_t longest(const struct vs_trie *trie, const char *s, size_t n, siz
     size_t i = 0;
     *ret_n = 1;
     for (; i < n && (node = vs_trie_next(trie, node, (uint8_t)s[i])) != VS_NO_ID; i++)
-        if (trie->id[node] != VS_NO_ID) {
-            id = trie->id[node];
+        if (node & VS_NODE_ENDS) {
+            id = vs_trie_id(trie, node);
             *ret_n = i + 1;
         }
     *ret_looked = i + 1;

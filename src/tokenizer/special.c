@@ -12,14 +12,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SPECIAL_BYTES = 4096 };      /* bounds the work at one position; longer ones are left out */
+enum {
+    MAX_SPECIAL_BYTES = 4096,            /* bounds the work at one position; longer ones are left out */
+    FIRST_EDGES = 16,
+};
 
-static uint32_t edge_slot(const struct vs_trie *trie, uint32_t key)
+/* Twice as many places for edges. */
+static bool grow(struct vs_trie *trie)
 {
-    uint32_t i = (uint32_t)((key * 0x9e3779b97f4a7c15u) >> 32) & trie->edge_mask;
-    while (trie->edge[i] != UINT64_MAX && trie->edge[i] >> 32 != key)
-        i = (i + 1) & trie->edge_mask;
-    return i;
+    uint64_t *old = trie->edge;
+    size_t n_old = old ? trie->edge_mask + (size_t)1 : 0, n = old ? 2 * n_old : FIRST_EDGES;
+    uint64_t *edge = malloc(n * sizeof *edge);
+    if (!edge)
+        return false;
+    memset(edge, 0xff, n * sizeof *edge);
+    trie->edge = edge;
+    trie->edge_mask = (uint32_t)(n - 1);
+    for (size_t i = 0; i < n_old; i++)
+        if (old[i] != UINT64_MAX)
+            edge[vs_trie_slot(trie, (uint32_t)(old[i] >> 32))] = old[i];
+    free(old);
+    return true;
 }
 
 /* What stands for the piece in the trie; NULL: nothing does. */
@@ -40,14 +53,9 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
             total += n;
     if (total >= 1u << 24)              /* a node and a byte make a 32-bit key */
         return vs_error_set(err, VS_E_LIMIT, "the tokens have %zu bytes, more than is reasonable", total);
-    trie->edge_mask = vs_table_mask(total);
-    size_t n_slots = trie->edge_mask + (size_t)1;
-    trie->edge = malloc(n_slots * sizeof *trie->edge);
     trie->id = malloc((total + 1) * sizeof *trie->id);
-    if (!trie->edge || !trie->id)
+    if (!trie->id || !grow(trie))
         return vs_error_set(err, VS_E_NOMEM, "no memory for the tokens");
-    memset(trie->edge, 0xff, n_slots * sizeof *trie->edge);
-    trie->id[0] = VS_NO_ID;
     uint32_t n_nodes = 1;
     for (uint32_t id = 0; id < v->n; id++) {
         const char *s = usable(v, id, flag, &n);
@@ -56,18 +64,24 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
         if (!trie->first[(uint8_t)*s] && trie->n_first++ < VS_FEW_FIRST)
             trie->few[trie->n_first - 1] = (uint8_t)*s;
         trie->first[(uint8_t)*s] = true;
-        uint32_t node = 0;
+        uint32_t node = 0, i = 0;
         for (size_t k = 0; k < n; k++) {
             uint32_t key = node << 8 | (uint8_t)s[k];
-            uint32_t i = edge_slot(trie, key);
+            i = vs_trie_slot(trie, key);
             if (trie->edge[i] == UINT64_MAX) {
-                trie->id[n_nodes] = VS_NO_ID;
+                if (n_nodes > trie->edge_mask / 3 * 2) {
+                    if (!grow(trie))
+                        return vs_error_set(err, VS_E_NOMEM, "no memory for the tokens");
+                    i = vs_trie_slot(trie, key);
+                }
                 trie->edge[i] = (uint64_t)key << 32 | n_nodes++;
             }
             node = (uint32_t)trie->edge[i];
         }
-        if (trie->id[node] == VS_NO_ID)
+        if (!(node & VS_NODE_ENDS)) {
             trie->id[node] = id;
+            trie->edge[i] |= VS_NODE_ENDS;
+        }
     }
     return VS_OK;
 }
@@ -87,12 +101,6 @@ size_t vs_trie_skip(const struct vs_trie *trie, const char *text, size_t i, size
     return i;
 }
 
-uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte)
-{
-    uint64_t edge = trie->edge[edge_slot(trie, node << 8 | byte)];
-    return edge == UINT64_MAX ? VS_NO_ID : (uint32_t)edge;
-}
-
 void vs_trie_clear(struct vs_trie *trie)
 {
     free(trie->edge);
@@ -104,11 +112,10 @@ uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, con
 {
     uint32_t node = 0, found = VS_NO_ID;
     for (size_t k = 0; k < n; k++, ++*io_work) {
-        uint64_t edge = trie->edge[edge_slot(trie, node << 8 | (uint8_t)s[k])];
-        if (edge == UINT64_MAX)
+        node = vs_trie_next(trie, node, (uint8_t)s[k]);
+        if (node == VS_NO_ID)
             break;
-        node = (uint32_t)edge;
-        uint32_t id = trie->id[node];
+        uint32_t id = vs_trie_id(trie, node);
         if (id != VS_NO_ID && (k < n_trusted || !(v->flags[id] & VS_PIECE_IS_CONTROL)))
             found = id;
     }

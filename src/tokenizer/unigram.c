@@ -22,6 +22,8 @@
 
 enum {
     MOST_KEY = 256, MOST_TEXT = 1024,    /* bytes of an entry of the map, and of what replaces it */
+    MOST_PLAIN = 1 << 12,
+    MOST_DIGITS = 40,
     MOST_WORD = 1 << 20,                 /* a longer word is cut */
     FEW = 64,                            /* bytes of words whose ways need no memory of their own */
 };
@@ -33,25 +35,48 @@ static uint32_t children(uint32_t word)
     return (word >> 10) << ((word & 1u << 9) >> 6);
 }
 
+static uint32_t root(const struct vs_unigram *u)
+{
+    return u->n_map ? children(u->map[0]) : 0;
+}
+
+/* One byte further from where children lie; false: no entry goes on so. Whether one ends there: then the word says its text. */
+static bool go_on(const struct vs_unigram *u, uint32_t *io_at, char c, bool *ret_ends)
+{
+    uint32_t node = *io_at ^ (uint8_t)c, word = node < u->n_map ? u->map[node] : 0;
+    if (!c || (word & 0x800000ff) != (uint8_t)c)
+        return false;
+    *io_at = node ^ children(word);
+    *ret_ends = word & 1u << 8;
+    return *io_at < u->n_map;
+}
+
 /* The longest entry at s: its bytes, 0 when there is none, and where its text begins. */
 static size_t find(const struct vs_unigram *u, const char *s, size_t n, uint32_t *ret_text)
 {
     size_t found = 0;
-    uint32_t node = u->n_map ? children(u->map[0]) : 0;
-    for (size_t i = 0; i < n && i < MOST_KEY && u->n_map && s[i]; i++) {
-        node ^= (uint8_t)s[i];
-        if (node >= u->n_map || (u->map[node] & 0x800000ff) != (uint8_t)s[i])
-            break;
-        uint32_t word = u->map[node];
-        node ^= children(word);
-        if (node >= u->n_map)
-            break;
-        if (word & 1u << 8) {
+    bool ends;
+    uint32_t at = root(u);
+    for (size_t i = 0; i < n && i < MOST_KEY && go_on(u, &at, s[i], &ends); i++)
+        if (ends) {
             found = i + 1;
-            *ret_text = u->map[node] & 0x7fffffff;
+            *ret_text = u->map[at] & 0x7fffffff;
+        }
+    return found;
+}
+
+/* ASCII that no entry is, nor begins with before more ASCII. */
+static void find_plain(struct vs_unigram *u)
+{
+    for (unsigned a = 0; a < 128; a++) {
+        uint32_t at = root(u);
+        bool ends, known = go_on(u, &at, (char)a, &ends);
+        u->plain[a] = !known || !ends;
+        for (unsigned b = 1; b < 128 && known; b++) {
+            uint32_t then = at;
+            u->plain[a] &= !go_on(u, &then, (char)b, &ends);
         }
     }
-    return found;
 }
 
 static int load_map(struct vs_unigram *u, const struct vs_entries *entries, struct vs_error *err)
@@ -90,6 +115,19 @@ static void put(struct vs_encoder *e, size_t from, const char *s, size_t n)
     }
 }
 
+/* Bytes at s that stay as they are. */
+static size_t n_plain(const struct vs_encoder *e, size_t from, const char *s, size_t n)
+{
+    const struct vs_unigram *u = &e->t->unigram;
+    const struct vs_buf *out = &e->text;
+    char last = out->n > from ? out->data[out->n - 1] : ' ';
+    size_t i = 0;
+    for (; i < n && i < MOST_PLAIN && (uint8_t)s[i] < 0x80 && u->plain[(uint8_t)s[i]]; last = s[i++])
+        if ((i + 1 < n && (uint8_t)s[i + 1] >= 0x80) || (u->collapses && s[i] == ' ' && last == ' '))
+            break;
+    return i;
+}
+
 /* The text as it is cut, behind what e->text has; where it begins there. */
 static int rewrite(struct vs_encoder *e, const char *text, size_t n, bool prefix, size_t *ret_from)
 {
@@ -100,8 +138,9 @@ static int rewrite(struct vs_encoder *e, const char *text, size_t n, bool prefix
         vs_buf_char(&e->text, ' ');
     for (size_t i = 0, len; i < n && e->text.status == VS_OK; i += len) {
         uint32_t at = 0, c;
-        len = find(u, text + i, n - i, &at);
-        if (len) {
+        if ((len = n_plain(e, from, text + i, n - i)) != 0) {
+            vs_buf_add(&e->text, text + i, len);
+        } else if ((len = find(u, text + i, n - i, &at)) != 0) {
             size_t most = at < u->n_texts ? u->n_texts - at : 0, k = most ? strnlen(u->texts + at, most) : 0;
             if (k == most || k > MOST_TEXT || vs_utf8_valid(u->texts + at, k) != k)
                 return vs_error_set(e->err, VS_E_MALFORMED, "the map of characters leads out of itself");
@@ -136,7 +175,7 @@ static uint64_t spread(const struct vs_tokenizer *t, const char *word, size_t n,
     while (at + one < n && ((uint8_t)word[at + one] & 0xc0) == 0x80)
         one++;
     for (uint32_t node = 0; i < n && (node = vs_trie_next(&u->pieces, node, (uint8_t)word[i])) != VS_NO_ID; i++) {
-        uint32_t id = u->pieces.id[node];
+        uint32_t id = vs_trie_id(&u->pieces, node);
         if (id == VS_NO_ID)
             continue;
         double score = step[at].score + (t->vocab.type[id] == VS_PIECE_USER ? 0 : (double)u->score[id]);
@@ -207,11 +246,21 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
 
 /* ---- loading ---- */
 
-/* Sums of MOST_WORD such scores fit into a double exactly. */
-static bool is_coarse(double score)
+/* What sums of scores may be: so many binary digits behind the point, and so much for a byte of text. */
+struct sums { int digits; double most; };
+
+static void sum_may_have(struct sums *s, double score, size_t n_bytes)
 {
-    double scaled = score * (1 << 24);
-    return fabs(scaled) < (double)((uint64_t)1 << 31) && scaled == floor(scaled);
+    double each = fabs(score) / (double)n_bytes;
+    while (s->digits < MOST_DIGITS && ldexp(score, s->digits) != floor(ldexp(score, s->digits)))
+        s->digits++;
+    s->most = each > s->most ? each : s->most;
+}
+
+/* Does each sum over a word fit into a double as it is? */
+static bool is_exact(const struct sums *s)
+{
+    return s->digits < MOST_DIGITS && ldexp(s->most * MOST_WORD, s->digits) < ldexp(1, 52);
 }
 
 static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
@@ -220,7 +269,7 @@ static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries,
     const char *key = "tokenizer.ggml.scores";
     const struct vs_entry *kv = NULL;
     double least = 0;
-    bool is_exact = true;
+    struct sums sums = { 0 };
     int r = vs_vocab_array(entries, key, t->vocab.n, true, &kv, err);
     if (r != VS_OK)
         return r;
@@ -229,16 +278,20 @@ static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries,
         return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", t->vocab.n);
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         double score;
+        size_t n;
         if (!vs_entry_float(kv, id, &score) || !(score >= -1e30 && score <= 1e30))
             return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
         u->score[id] = (float)score;
         if (t->vocab.type[id] == VS_PIECE_NORMAL && score < least)
             least = score;
-        is_exact &= is_coarse(score);
+        vs_span(&t->vocab.bytes, id, &n);
+        if (n && t->vocab.flags[id] & VS_PIECE_IS_MERGEABLE)
+            sum_may_have(&sums, u->score[id], n);
     }
     u->unknown = least - 10;
+    sum_may_have(&sums, u->unknown, 1);
     vs_find_joined(t);
-    for (unsigned pair = 0; pair < 1 << 16 && !is_exact; pair++)
+    for (unsigned pair = 0; pair < 1 << 16 && !is_exact(&sums); pair++)
         if (pair % 256 != ' ')
             t->joined[pair >> 6] |= (uint64_t)1 << pair % 64;
     return VS_OK;
@@ -251,6 +304,7 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
         r = vs_trie_build(&t->unigram.pieces, &t->vocab, VS_PIECE_IS_MERGEABLE, err);
     if (r == VS_OK)
         r = load_map(&t->unigram, entries, err);
+    find_plain(&t->unigram);
     if (r == VS_OK)
         r = vs_entries_bool(entries, "tokenizer.ggml.remove_extra_whitespaces", &t->unigram.collapses, err);
     return r == VS_E_NOT_FOUND ? VS_OK : r;
