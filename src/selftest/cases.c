@@ -443,5 +443,10 @@ const struct vs_case vs_cases[] = {
         .ctx = 1024, .seed = 115, .version = 3, .freq_base = 10000, .experts = 8, .experts_used = 4, .expert_ff = 512 },
       VS_KV_F16, false, 70, 6,
       "214c1f28e98d322a25317c42bc21e6884d6e999d83359d09059f8c1a4845777b" },
+    { "an encoder whose text a decoder answers, scores by distance",
+      { .arch = "t5", .type = "mixed", .layers = 2, .decoder_layers = 3, .start = 5, .embd = 96, .heads = 4, .head_dim = 32,
+        .ff = 160, .vocab = 277, .ctx = 1024, .seed = 116, .version = 3, .freq_base = 10000 },
+      VS_KV_F16, false, 140, 6,
+      "946e732a0bf1c0e8d2c203cef5f5477f883d562dc88e854c25472930cca3c0da" },
 };
 const size_t vs_n_cases = sizeof vs_cases / sizeof *vs_cases;

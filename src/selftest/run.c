@@ -16,8 +16,8 @@ struct stage {
     struct vs_backend *backend;
     struct vs_kv *kv;
     struct vs_kv_sequence *target, *other;       /* other: goes on with other tokens in the same steps; may be NULL */
-    uint32_t n_pages, chunk;
-    struct vs_row *rows;                 /* [chunk + 1 + drafts] */
+    uint32_t n_pages, chunk, n_source;   /* the source is in one step, of its own */
+    struct vs_row *rows;                 /* [the larger of chunk and n_source, + 1 + drafts] */
     uint32_t *pages;                     /* [2 * n_pages] */
     struct vs_stretch stretches[2];
     uint32_t n_rows, n_tables, n_stretches;      /* of the step that is planned */
@@ -72,7 +72,7 @@ static int plan(struct stage *s, struct vs_kv_sequence *q, uint32_t n, uint32_t 
     s->n_tables += n_pages;
     for (uint32_t i = have; i < have + n; i++)
         s->rows[s->n_rows++] = (struct vs_row){ q == s->target ? target_token(s, i) : other_token(s, i), i, table,
-                                                NULL, 0 };
+                                                NULL, i < s->n_source ? 0 : s->n_source };
     return VS_OK;
 }
 
@@ -83,7 +83,8 @@ static int compute(struct stage *s, uint32_t first, uint32_t n_out, const float 
     for (uint32_t i = 0; i < n_out; i++)
         out[i] = first + i;
     const struct vs_step step = { .rows = s->rows, .n_rows = s->n_rows, .pages = s->pages, .out = out, .n_out = n_out,
-                                  .stretches = s->stretches, .n_stretches = s->n_stretches };
+                                  .stretches = s->stretches, .n_stretches = s->n_stretches,
+                                  .source = s->rows[0].position < s->n_source };
     s->n_rows = s->n_tables = s->n_stretches = 0;
     return vs_backend_step(s->backend, &step, ret_logits, s->err);
 }
@@ -96,13 +97,20 @@ static void commit(struct stage *s, struct vs_kv_sequence *q, uint32_t n)
     }
 }
 
+/* Rows of the next step of a sequence that has `have` tokens and is to have `want`. */
+static uint32_t n_together(const struct stage *s, uint32_t have, uint32_t want)
+{
+    uint32_t n = want - have;
+    return have < s->n_source ? s->n_source - have : n < s->chunk ? n : s->chunk;
+}
+
 /* The other sequence alone, until it has n tokens. */
 static int run_other(struct stage *s, uint32_t n)
 {
     int r = VS_OK;
     const float *logits;
     while (r == VS_OK && vs_kv_length(s->other) < n) {
-        uint32_t have = vs_kv_length(s->other), split = s->way->split, some = n - have < s->chunk ? n - have : s->chunk;
+        uint32_t have = vs_kv_length(s->other), split = s->way->split, some = n_together(s, have, n);
         r = plan(s, s->other, some, split > have && split <= have + some ? split - have : 0);
         if (r == VS_OK)
             r = compute(s, 0, 0, &logits);
@@ -185,8 +193,7 @@ static bool is_due(const struct stage *s)
 /* Rows of the target in the next step: none beyond the split before it has happened. */
 static uint32_t n_next(const struct stage *s)
 {
-    uint32_t have = vs_kv_length(s->target), n = s->answer.n - have;
-    n = n < s->chunk ? n : s->chunk;
+    uint32_t have = vs_kv_length(s->target), n = n_together(s, have, s->answer.n);
     return s->way->past != VS_ALONE && !s->happened && n > s->way->split - have ? s->way->split - have : n;
 }
 
@@ -239,16 +246,16 @@ static int advance(struct stage *s)
 
 static int make(struct stage *s, const struct vs_subject *of, uint32_t n_all)
 {
-    uint32_t longest = n_all + s->way->split + AHEAD;
+    uint32_t longest = n_all + s->way->split + AHEAD, most = s->chunk > s->n_source ? s->chunk : s->n_source;
     s->n_pages = 2 * vs_pages_for(longest);
     s->pages = malloc(2 * s->n_pages * sizeof *s->pages);
-    s->rows = malloc((s->chunk + 1 + s->way->n_drafts) * sizeof *s->rows);
+    s->rows = malloc((most + 1 + s->way->n_drafts) * sizeof *s->rows);
     const struct vs_kv_config kv = { .n_pages = s->n_pages, .page_tokens = VS_PAGE_TOKENS,
                                      .max_tokens = s->n_pages * VS_PAGE_TOKENS, .max_sequences = 2, .max_kept = 2,
                                      .n_states = of->graph.n_state ? STATES : 0,
                                      .memory = { copy_page, clear_pages, s } };
     const struct vs_backend_config config = {
-        .level = (int)s->way->isa, .n_threads = s->way->n_threads, .max_rows = s->chunk + 1 + s->way->n_drafts,
+        .level = (int)s->way->isa, .n_threads = s->way->n_threads, .max_rows = most + 1 + s->way->n_drafts,
         .max_out = 1 + s->way->n_drafts,
         .max_positions = longest, .n_pages = s->n_pages, .n_states = kv.n_states, .kv_type = of->of->kv, .high = of->of->high,
     };
@@ -264,7 +271,7 @@ static int answer(const struct vs_subject *of, const struct vs_way *way, const u
                   struct vs_error *err)
 {
     uint32_t n_prompt = of->of->n_prompt, n_all = n_prompt + of->of->n_generate;
-    struct stage s = { .way = way, .right = right, .err = err,
+    struct stage s = { .way = way, .right = right, .err = err, .n_source = vs_case_source(of->of),
                        .chunk = way->chunk && way->chunk < n_prompt ? way->chunk : n_prompt };
     int r = make(&s, of, n_all);
     while (r == VS_OK && s.answer.n < n_all) {
@@ -304,14 +311,14 @@ const char *vs_past_name(enum vs_past past)
     return names[past];
 }
 
-/* Around the end of a page, the ends of the prompt, and among what is generated, where it can be. */
+/* Around the end of a page, the ends of the prompt, and among what is generated, where it can be: not within a source. */
 static size_t splits_of(const struct vs_case *of, enum vs_past past, uint32_t ret[6])
 {
     const uint32_t page = VS_PAGE_TOKENS, candidates[6] = { 1, page - 1, page, page + 1, of->n_prompt - 1, of->n_prompt + 2 };
     uint32_t end = past == VS_FOUND_RUNNING || past == VS_FOUND_KEPT ? of->n_prompt : of->n_prompt + of->n_generate - 1;
     size_t n = 0;
     for (size_t i = 0; i < 6; i++)
-        if (candidates[i] < end)
+        if (candidates[i] > vs_case_source(of) && candidates[i] < end)
             ret[n++] = candidates[i];
     return n;
 }

@@ -30,6 +30,9 @@ struct vs_case {
 extern const struct vs_case vs_cases[];
 extern const size_t vs_n_cases;
 
+/* So many tokens of the prompt are a source that is answered; 0: the model answers none. */
+uint32_t vs_case_source(const struct vs_case *of);
+
 struct vs_subject {
     const struct vs_case *of;
     struct vs_buf file;

@@ -39,10 +39,18 @@ void vs_subject_clear(struct vs_subject *s)
     vs_buf_clear(&s->file);
 }
 
+uint32_t vs_case_source(const struct vs_case *of)
+{
+    return of->tiny.start ? of->n_prompt / 2 : 0;
+}
+
 uint32_t vs_subject_prompt(const struct vs_subject *s, uint64_t which, uint32_t i)
 {
     uint64_t state = which << 32 | i;
-    return (uint32_t)(vs_tiny_random(&state) % s->graph.n_vocab);
+    uint32_t token = (uint32_t)(vs_tiny_random(&state) % s->graph.n_vocab), n_source = vs_case_source(s->of);
+    if (n_source && i == n_source)
+        return s->graph.start;
+    return n_source && token == s->graph.start ? (token + 1) % s->graph.n_vocab : token;
 }
 
 int vs_answer_init(struct vs_answer *a, const struct vs_subject *of, struct vs_error *err)
