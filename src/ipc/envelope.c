@@ -5,10 +5,12 @@
 #include "base/word.h"
 #include "ipc/json.h"
 #include "ipc/keys.h"
+#include "ipc/long_text.h"
 #include "ipc/message.h"
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PREFIX = 4 };
@@ -39,6 +41,105 @@ void vs_payload_end(struct vs_buf *out, size_t begin)
 {
     if (out->status == VS_OK)
         vs_store_u32le(out->data + begin, (uint32_t)(out->n - begin - PREFIX));
+}
+
+/* ---- in our own spelling ----
+ *
+ * Envelopes go from process to process, written by _dump here. What is spelt so is read by this; all else by the way of all JSON,
+ * which says what is wrong with it. */
+
+struct plain { const char *at, *end; };
+
+/* The text, if it comes next. */
+static bool has(struct plain *p, const char *text, size_t n)
+{
+    if ((size_t)(p->end - p->at) < n || memcmp(p->at, text, n) != 0)
+        return false;
+    p->at += n;
+    return true;
+}
+
+static bool has_char(struct plain *p, char c)
+{
+    return p->at < p->end && *p->at == c ? p->at++, true : false;
+}
+
+/* The member of that name, if it comes next; p is behind its colon then. */
+static bool has_member(struct plain *p, const char *key)
+{
+    struct plain before = *p;
+    if ((p->at[-1] == '{' || has_char(p, ',')) && has_char(p, '"') && has(p, key, strlen(key)) && has(p, "\":", 2))
+        return true;
+    *p = before;
+    return false;
+}
+
+enum {
+    PLAIN_DIGITS = 19,                  /* of a number: so many are less than 2^64 */
+    PLAIN_BYTES = 512,                  /* of an envelope, mostly */
+};
+
+static bool has_number(struct plain *p, int64_t *ret)
+{
+    const char *begin = p->at;
+    uint64_t value = 0;
+    for (; p->at < p->end && *p->at >= '0' && *p->at <= '9' && p->at - begin < PLAIN_DIGITS; p->at++)
+        value = 10 * value + (uint64_t)(*p->at - '0');
+    *ret = (int64_t)value;
+    return p->at > begin && (*begin != '0' || p->at == begin + 1) && value <= INT64_MAX;
+}
+
+/* A string of at most `most` characters that need no escape; p is behind its end. NULL: it is none. */
+static const char *has_string(struct plain *p, size_t most, size_t *ret_n)
+{
+    const char *begin = p->at + 1;
+    if (!has_char(p, '"'))
+        return NULL;
+    while (p->at < p->end && *p->at > 0x20 && *p->at < 0x7f && *p->at != '"' && *p->at != '\\' && (size_t)(p->at - begin) < most)
+        p->at++;
+    *ret_n = (size_t)(p->at - begin);
+    return has_char(p, '"') ? begin : NULL;
+}
+
+static void put_number(struct vs_buf *out, int64_t value)
+{
+    char text[20];
+    size_t at = sizeof text;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do
+        text[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        text[--at] = '-';
+    vs_buf_add(out, text + at, sizeof text - at);
+}
+
+/* With room for most of what there can be. False: there is no memory. */
+static bool begin_object(struct vs_buf *out)
+{
+    if (!out->limit && vs_buf_grow(out, PLAIN_BYTES))
+        out->n -= PLAIN_BYTES;
+    vs_buf_char(out, '{');
+    return out->status == VS_OK;
+}
+
+static void put_member(struct vs_buf *out, const char *key)
+{
+    vs_buf_str(out, out->data[out->n - 1] == '{' ? "\"" : ",\"");
+    vs_buf_str(out, key);
+    vs_buf_add(out, "\":", 2);
+}
+
+static void put_string(struct vs_buf *out, const char *key, const char *text)
+{
+    put_member(out, key);
+    vs_long_write(text, strlen(text), out);
+}
+
+static void put_true(struct vs_buf *out, const char *key)
+{
+    put_member(out, key);
+    vs_buf_add(out, "true", 4);
 }
 
 /* ---- of a request ---- */
@@ -229,10 +330,80 @@ static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
     return VS_OK;
 }
 
+/* Numbers of a worker's envelope, in the order in which they are written. */
+static const struct {
+    const char *key;
+    size_t offset;
+    int64_t most, absent;               /* as in keys.c, or less */
+} head_numbers[] = {
+    { "owner", offsetof(struct vs_head, owner), INT64_MAX, -1 },
+    { "client", offsetof(struct vs_head, client), INT64_MAX, 0 },
+    { "arrived_at", offsetof(struct vs_head, arrived_at), INT64_MAX, 0 },
+    { "deadline_at", offsetof(struct vs_head, deadline_at), INT64_MAX, 0 },
+    { "sent", offsetof(struct vs_head, sent), UINT32_MAX, 0 },
+    { "credit", offsetof(struct vs_head, credit), VS_CREDIT_MAX, VS_CREDIT_START },
+    { "resumes", offsetof(struct vs_head, resumes), INT64_MAX, 0 },
+};
+enum { N_HEAD_NUMBERS = sizeof head_numbers / sizeof *head_numbers };
+
+static int64_t *number_at(const struct vs_head *h, size_t i)
+{
+    return (int64_t *)(uintptr_t)((const char *)h + head_numbers[i].offset);
+}
+
+/* A text of that name, if it comes next; *ret ends with a NUL, in p's bytes, which are ours. False: it is not spelt so. */
+static bool head_text(struct plain *p, const char *key, const char **ret)
+{
+    size_t n;
+    if (!has_member(p, key))
+        return true;
+    const char *text = has_string(p, VS_SALT_HEX, &n);
+    if (text) {
+        *ret = text;
+        ((char *)(uintptr_t)text)[n] = 0;
+    }
+    return text;
+}
+
+/* False: it is not spelt as vs_head_dump does, or can't be so. */
+static bool head_read(struct vs_head *h, const char *data, size_t n)
+{
+    int64_t receipt = VS_RECEIPT_NONE;
+    size_t length;
+    if (n > VS_MAX_ENVELOPE || !(h->text = malloc(n + 1)))
+        return false;
+    memcpy(h->text, data, n);
+    struct plain p = { h->text, h->text + n };
+    const char *priority = has_char(&p, '{') && has_member(&p, "priority") ? has_string(&p, 8, &length) : NULL;
+    for (h->priority = 0; priority && h->priority < VS_N_PRIORITIES; h->priority++)
+        if (strlen(priority_names[h->priority]) == length && memcmp(priority_names[h->priority], priority, length) == 0)
+            break;
+    if (!priority || h->priority == VS_N_PRIORITIES)
+        return false;
+    for (size_t i = 0; i < N_HEAD_NUMBERS; i++)
+        if (has_member(&p, head_numbers[i].key) && (!has_number(&p, number_at(h, i)) || *number_at(h, i) > head_numbers[i].most))
+            return false;
+    if (has_member(&p, "receipt") && (!has_number(&p, &receipt) || receipt >= VS_N_RECEIPTS))
+        return false;
+    h->receipt = (unsigned)receipt;
+    if (!head_text(&p, "salt", &h->salt) || (h->salt && !vs_hex_is_sha256(h->salt)))
+        return false;
+    h->keep = has_member(&p, "keep");
+    return (!h->keep || has(&p, "true", 4)) && head_text(&p, "trace", &h->trace) && (!h->trace || vs_is_traceparent(h->trace))
+        && has_char(&p, '}') && p.at == p.end;
+}
+
 int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err)
 {
-    struct vs_head h = { .owner = -1, .priority = VS_PRIORITY_NORMAL, .credit = VS_CREDIT_START };
+    const struct vs_head none = { .owner = -1, .priority = VS_PRIORITY_NORMAL, .credit = VS_CREDIT_START };
+    struct vs_head h = none;
     struct vs_error why;
+    if (keys == VS_KEYS_WORKER && head_read(&h, data, n)) {
+        *ret = h;
+        return VS_OK;
+    }
+    free(h.text);
+    h = none;
     h.json = vs_json_parse(data, n, &why);
     if (!h.json)
         return vs_error_set(err, why.code, "envelope: %s", why.text);
@@ -246,27 +417,26 @@ int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret
 
 static void dump_number(struct vs_buf *out, const char *key, int64_t value, int64_t absent)
 {
-    if (value != absent)
-        vs_buf_printf(out, ",\"%s\":%lld", key, (long long)value);
+    if (value == absent)
+        return;
+    put_member(out, key);
+    put_number(out, value);
 }
 
 void vs_head_dump(const struct vs_head *h, struct vs_buf *out)
 {
-    vs_buf_printf(out, "{\"priority\":\"%s\"", priority_names[h->priority]);
-    dump_number(out, "owner", h->owner, -1);
-    dump_number(out, "client", h->client, 0);
-    dump_number(out, "arrived_at", h->arrived_at, 0);
-    dump_number(out, "deadline_at", h->deadline_at, 0);
-    dump_number(out, "sent", h->sent, 0);
-    dump_number(out, "credit", h->credit, VS_CREDIT_START);
-    dump_number(out, "resumes", h->resumes, 0);
+    if (!begin_object(out))
+        return;
+    put_string(out, "priority", priority_names[h->priority]);
+    for (size_t i = 0; i < N_HEAD_NUMBERS; i++)
+        dump_number(out, head_numbers[i].key, *number_at(h, i), head_numbers[i].absent);
     dump_number(out, "receipt", h->receipt, VS_RECEIPT_NONE);
     if (h->salt)
-        vs_buf_printf(out, ",\"salt\":\"%s\"", h->salt);
+        put_string(out, "salt", h->salt);
     if (h->keep)
-        vs_buf_str(out, ",\"keep\":true");
+        put_true(out, "keep");
     if (h->trace)
-        vs_buf_printf(out, ",\"trace\":\"%s\"", h->trace);
+        put_string(out, "trace", h->trace);
     vs_buf_char(out, '}');
 }
 
@@ -275,6 +445,7 @@ void vs_head_clear(struct vs_head *h)
     if (!h)
         return;
     json_decref(h->json);
+    free(h->text);
     *h = (struct vs_head){ .owner = -1 };
 }
 
@@ -414,8 +585,52 @@ static const struct {
 };
 enum { N_OUTCOME_KEYS = sizeof outcome_keys / sizeof *outcome_keys };
 
+static bool usage_read(struct vs_outcome *o, struct plain *p)
+{
+    if (!has_char(p, '{'))
+        return false;
+    for (size_t i = 0; i < N_USAGE_KEYS; i++)
+        if (!has_member(p, usage_keys[i].key) || !has_number(p, usage_at(&o->usage, i)))
+            return false;
+    o->has_usage = true;
+    return has_char(p, '}');
+}
+
+/* 64 digits of a digest, of that name, if it comes next. False: it is not spelt so. */
+static bool digits_read(struct plain *p, const char *key, char ret[65])
+{
+    size_t n;
+    const char *text = has_member(p, key) ? has_string(p, 64, &n) : "";
+    if (!text || !*text)
+        return text;
+    memcpy(ret, text, n == 64 ? n : 0);
+    return n == 64 && vs_hex_is_sha256(ret);
+}
+
+/* False: it is not spelt as vs_outcome_dump does, or says of an error or a finding. */
+static bool outcome_read(const char *data, size_t n, struct vs_outcome *ret)
+{
+    struct plain p = { data, data + n };
+    size_t length = 0;
+    *ret = (struct vs_outcome){ 0 };
+    if (!has_char(&p, '{'))
+        return false;
+    if (has_member(&p, "finish_reason")) {
+        const char *text = has_string(&p, sizeof ret->finish_reason - 1, &length);
+        if (!text || !length)
+            return false;
+        memcpy(ret->finish_reason, text, length);
+        if (strspn(ret->finish_reason, "abcdefghijklmnopqrstuvwxyz_") != length)
+            return false;
+    }
+    return (!has_member(&p, "usage") || usage_read(ret, &p)) && digits_read(&p, "model_digest", ret->model_digest)
+        && digits_read(&p, "salt", ret->salt) && has_char(&p, '}') && p.at == p.end;
+}
+
 int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err)
 {
+    if (outcome_read(data, n, ret))
+        return VS_OK;
     struct vs_outcome o = { 0 };
     struct vs_error why;
     json_t *json = vs_json_parse(data, n, &why), *v;
@@ -458,38 +673,60 @@ int vs_outcome_error(const char *data, size_t n, struct vs_error *ret, struct vs
     return status;
 }
 
+static void dump_error(const struct vs_outcome *o, struct vs_buf *out)
+{
+    put_member(out, "error");
+    vs_buf_char(out, '{');
+    put_member(out, "code");
+    put_number(out, o->error.code);
+    put_string(out, "name", vs_status_name(o->error.code));
+    put_string(out, "message", vs_json_is_text(o->error.text) ? o->error.text : vs_status_text(o->error.code));
+    for (size_t i = 0; i < N_HINT_KEYS; i++)
+        dump_number(out, hint_keys[i].key, *hint_at(&o->hints, i), 0);
+    vs_buf_char(out, '}');
+}
+
+static void dump_usage(const struct vs_outcome *o, struct vs_buf *out)
+{
+    put_member(out, "usage");
+    vs_buf_char(out, '{');
+    for (size_t i = 0; i < N_USAGE_KEYS; i++) {
+        put_member(out, usage_keys[i].key);
+        put_number(out, *usage_at(&o->usage, i));
+    }
+    vs_buf_char(out, '}');
+}
+
+/* Another's text: said again, if it is what it should be. */
+static void dump_guard(const struct vs_outcome *o, struct vs_buf *out)
+{
+    json_t *guard = vs_json_parse(o->guard, strlen(o->guard), NULL);
+    if (guard) {
+        put_member(out, "guard");
+        vs_json_dump(guard, out);
+    }
+    json_decref(guard);
+}
+
 void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out)
 {
-    json_t *json = json_object();
-    if (o->error.code != VS_OK) {
-        json_t *error = json_pack("{s:i, s:s, s:s}", "code", o->error.code, "name", vs_status_name(o->error.code), "message",
-                                  vs_json_is_text(o->error.text) ? o->error.text : vs_status_text(o->error.code));
-        for (size_t i = 0; i < N_HINT_KEYS; i++)
-            if (*hint_at(&o->hints, i))
-                json_object_set_new(error, hint_keys[i].key, json_integer(*hint_at(&o->hints, i)));
-        json_object_set_new(json, "error", error);
-    }
+    if (!begin_object(out))
+        return;
+    if (o->error.code != VS_OK)
+        dump_error(o, out);
     if (o->finish_reason[0])
-        json_object_set_new(json, "finish_reason", json_string(o->finish_reason));
-    if (o->has_usage) {
-        json_t *usage = json_object();
-        for (size_t i = 0; i < N_USAGE_KEYS; i++)
-            json_object_set_new(usage, usage_keys[i].key, json_integer(*usage_at(&o->usage, i)));
-        json_object_set_new(json, "usage", usage);
-    }
+        put_string(out, "finish_reason", o->finish_reason);
+    if (o->has_usage)
+        dump_usage(o, out);
     if (o->model_digest[0])
-        json_object_set_new(json, "model_digest", json_string(o->model_digest));
+        put_string(out, "model_digest", o->model_digest);
     if (o->salt[0])
-        json_object_set_new(json, "salt", json_string(o->salt));
+        put_string(out, "salt", o->salt);
     if (o->is_altered)
-        json_object_set_new(json, "altered", json_true());
+        put_true(out, "altered");
     if (o->is_withheld)
-        json_object_set_new(json, "withheld", json_true());
+        put_true(out, "withheld");
     if (o->guard[0])
-        json_object_set_new(json, "guard", vs_json_parse(o->guard, strlen(o->guard), NULL));
-    if (json)
-        vs_json_dump(json, out);
-    else
-        out->status = VS_E_NOMEM;
-    json_decref(json);
+        dump_guard(o, out);
+    vs_buf_char(out, '}');
 }

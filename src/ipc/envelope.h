@@ -62,7 +62,8 @@ bool vs_is_traceparent(const char *s);
 enum { VS_PERSON_BYTES = 65 };
 
 struct vs_head {
-    json_t *json;
+    json_t *json;                       /* one of these has the texts below */
+    char *text;
     const char *model, *trace;          /* NULL when absent; so too: */
     const char *on_behalf_of;           /* 1 to VS_PERSON_BYTES - 1 bytes */
     const char *key;                    /* an API key: the request is asked under it */
@@ -84,7 +85,7 @@ struct vs_head {
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.
- * Nothing is left to clear on failure. */
+ * Nothing is left to clear on failure. What is spelt as _dump spells it is read without making JSON values of it. */
 int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err);
 void vs_head_clear(struct vs_head *h);
 /* As a worker reads it: the keys of VS_KEYS_WORKER that are not as if absent. */

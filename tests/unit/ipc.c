@@ -325,6 +325,44 @@ static void test_refused_frames(void **state)
     assert_int_equal(room.used, 0);
 }
 
+/* As the broker and the guard write them; 1: read without JSON values. */
+static void test_own_heads(void)
+{
+#define SALT "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define TRACE "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+    static const struct { const char *text; int is_own; } heads[] = {
+        { "{\"priority\":\"low\"}", 1 }, { "{\"priority\":\"lower\"}", -1 }, { "{\"priority\":\"normal\",\"owner\":0}", 1 },
+        { "{\"priority\":\"high\",\"owner\":9223372036854775807,\"client\":2,\"arrived_at\":3,\"deadline_at\":4,\"sent\":5,"
+          "\"credit\":6,\"resumes\":7,\"receipt\":2,\"salt\":\"" SALT "\",\"keep\":true,\"trace\":\"" TRACE "\"}", 1 },
+        { "{\"priority\":\"high\",\"owner\":9223372036854775808}", -1 }, { "{\"priority\":\"high\",\"owner\":01}", -1 },
+        { "{\"priority\":\"high\",\"sent\":4294967296}", -1 }, { "{\"priority\":\"high\",\"sent\":4294967295}", 1 },
+        { "{\"priority\":\"high\",\"client\":2,\"owner\":1}", 0 }, { "{\"priority\":\"high\",\"receipt\":true}", 0 },
+        { "{\"priority\":\"high\",\"receipt\":3}", -1 }, { "{\"priority\":\"high\",\"keep\":false}", 0 },
+        { "{\"priority\":\"high\",\"salt\":\"" SALT "0\"}", -1 }, { "{\"priority\":\"high\",\"salt\":\"\"}", -1 },
+        { "{\"priority\":\"high\",\"trace\":\"" TRACE "1\"}", -1 }, { "{\"priority\":\"high\"", -1 },
+        { "{\"priority\":\"high\"}}", -1 }, { "{\"priority\":\"high\",\"sent\":1,\"sent\":1}", -1 },
+        { "{\"priority\":\"high\",\"sent\":}", -1 }, { "{\"priority\":\"high\",}", -1 }, { "{\"priority\"", -1 }, { "", -1 },
+        { "{\"priority\":\"h\\u0069gh\"}", 0 }, { "{\"priority\":\"high\",\"sent\":1.0}", -1 },
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct vs_head h;
+        struct vs_error err;
+        struct vs_buf out = { 0 };
+        int status = vs_head_parse(heads[i].text, strlen(heads[i].text), VS_KEYS_WORKER, &h, &err);
+        if ((status == VS_OK) != (heads[i].is_own >= 0))
+            fail_msg("%s: %s", heads[i].text, status ? err.text : "accepted");
+        if (status != VS_OK)
+            continue;
+        assert_int_equal(!h.json, heads[i].is_own);
+        vs_head_dump(&h, &out);
+        if (heads[i].is_own)
+            assert_string_equal(out.data, heads[i].text);
+        vs_buf_clear(&out);
+        vs_head_clear(&h);
+    }
+}
+
+
 static void test_envelopes(void **state)
 {
     (void)state;
@@ -370,6 +408,7 @@ static void test_envelopes(void **state)
         if (status == VS_OK)
             vs_head_clear(&h);
     }
+    test_own_heads();
     assert_true(vs_head_is_key("settings", VS_KEY_SETTINGS));
     assert_false(vs_head_is_key("settings", VS_KEYS_MODEL));
 
@@ -378,6 +417,9 @@ static void test_envelopes(void **state)
     memset(o.model_digest, 'a', 64);
     memcpy(o.finish_reason, "stop", 5);
     vs_outcome_dump(&o, &out);
+    assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
+    assert_memory_equal(&o, &again, sizeof o);
+    vs_buf_char(&out, ' ');              /* not in our own spelling */
     assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
     assert_memory_equal(&o, &again, sizeof o);
     vs_buf_reset(&out);
