@@ -40,6 +40,26 @@ static size_t base64_end(const struct vs_source *s, size_t i)
     return i;
 }
 
+/* Where the next run of VS_LEAST_RUN digits or more begins, from i on, which is not within one; the text's end: nowhere. Where its
+ * last byte would be says most. */
+static size_t next_run(const struct vs_source *s, size_t i)
+{
+    while (s->n - i >= VS_LEAST_RUN) {
+        size_t last = i + VS_LEAST_RUN - 1, from = last;
+        if (base64_digit(s->text[last]) < 0) {
+            i = last + 1;
+            continue;
+        }
+        while (from > i && base64_digit(s->text[from - 1]) >= 0)
+            from--;
+        size_t end = base64_end(s, last);
+        if (end - from >= VS_LEAST_RUN)
+            return from;
+        i = end;
+    }
+    return s->n;
+}
+
 static int base32_digit(char c)
 {
     return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' : c >= '2' && c <= '7' ? c - '2' + 26 : -1;
@@ -101,8 +121,8 @@ static void decode_digits(const struct vs_source *s, size_t from, size_t end, in
 }
 
 /* Groups of digits of one length with one blank or line end between them, the last one perhaps shorter: where they end, from i on;
- * i: fewer than four. */
-static size_t groups_end(const struct vs_source *s, size_t i)
+ * 0: fewer than four. *ret_first: where the first one ends. */
+static size_t groups_end(const struct vs_source *s, size_t i, size_t *ret_first)
 {
     enum { SHORTEST = 3, LEAST = 4 };
     size_t width = 0, n = 0, end = i;
@@ -110,6 +130,7 @@ static size_t groups_end(const struct vs_source *s, size_t i)
     while (i < s->n) {
         size_t from = i;
         i = base64_end(s, i);
+        *ret_first = n ? *ret_first : i;
         size_t length = i - from;
         if (!length || length > (width ? width : 64) || (!width && length < SHORTEST))
             break;
@@ -129,27 +150,25 @@ static size_t groups_end(const struct vs_source *s, size_t i)
 
 void vs_decode_groups(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    for (size_t i = 0, end; i < s->n && v->strange >= VS_STRANGE;) {
+    for (size_t i = 0, end, first; i < s->n && v->strange >= VS_STRANGE;) {
         bool starts = base64_digit(s->text[i]) >= 0 && (!i || base64_digit(s->text[i - 1]) < 0);
-        end = starts ? groups_end(s, i) : 0;
+        end = starts ? groups_end(s, i, &first) : 0;
         if (end > i)
             decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
         else
-            end = starts ? base64_end(s, i) : i + 1;
+            end = starts ? first : i + 1;
         i = end;
     }
 }
 
 void vs_decode_base64(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    for (size_t i = 0; i < s->n && v->run >= VS_LEAST_RUN;) {
-        size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_end);
+    for (size_t i = v->run >= VS_LEAST_RUN ? next_run(s, 0) : s->n, end; i < s->n; i = next_run(s, end)) {
+        end = digits_run(s, i, base64_end);
         size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_end);
-        if (end - i >= VS_LEAST_RUN)
-            decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
+        decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
         if (end32 - i >= 16 && end32 + 1 >= end)
             decode_digits(s, i, end32, base32_digit, 5, VS_READING_BASE32, budget, to);
-        i = end > i ? end : i + 1;
     }
 }
 
