@@ -51,7 +51,7 @@ static bool number(struct vs_pii_at *a)
 static bool has_digit(struct vs_pii_at *a, size_t end)
 {
     uint8_t c;
-    for (size_t i = a->p; i < end; i++)
+    for (size_t i = vs_letters_end(a->text, end, a->p); i < end; i++)
         if (vs_is_digit(vs_pii_byte(a, i)))
             return true;
     c = vs_pii_byte(a, end);             /* "D-1234", "H 1234" */

@@ -2,6 +2,7 @@
  *
  * Sources: RFC 5321 and 5322 (the forms in use, not quoted ones), RFC 4291 and 5952 (IPv6 text), IEEE 802 (MAC).
  */
+#include "filter/letters.h"
 #include "filter/pii_match.h"
 
 #include <string.h>
@@ -97,7 +98,8 @@ bool vs_pii_email(struct vs_pii_at *a)
     size_t i = a->p;
     if (is_inside(a))
         return false;
-    uint8_t c, last = 0;
+    i = vs_letters_end(a->text, a->n - i < 64 ? a->n : i + 64, i);       /* mostly a word that is no address */
+    uint8_t c, last = i > a->p ? (uint8_t)a->text[i - 1] : 0;
     for (; is_mail(c = vs_pii_byte(a, i)); i++, last = c)
         if (i - a->p > 64 || (c == '.' && last == '.') || (c >= 0x80 && !is_foreign(c) && !is_foreign(last)))
             return false;

@@ -1,6 +1,7 @@
 /* filter/pii_text.c - see pii_text.h */
 #include "filter/pii_text.h"
 
+#include "filter/letters.h"
 #include "filter/pii_words.h"
 
 #include <string.h>
@@ -359,8 +360,10 @@ unsigned vs_pii_near(struct vs_pii_at *a, uint64_t classes)
 
 size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes)
 {
-    size_t end = i;
-    while (is_letter(vs_pii_byte(a, end)) && end - i < 40)
+    enum { MOST = 40 };
+    size_t limit = a->p + VS_DETECT_HELD < a->n ? a->p + VS_DETECT_HELD : a->n;
+    size_t end = i < limit ? vs_letters_end(a->text, limit - i < MOST ? limit : i + MOST, i) : i;
+    while (is_letter(vs_pii_byte(a, end)) && end - i < MOST)
         end++;
     *ret_classes = end > i ? classes_of(a->text + i, end - i) : 0;
     return end;
