@@ -175,7 +175,7 @@ static __attribute__((noinline)) void tell_features(struct reader *r, size_t end
 }
 
 /* A word is whole: tells it, and the features that it has beside this one. */
-static void tell(struct reader *r, uint32_t h, size_t end)
+static inline __attribute__((always_inline)) void tell(struct reader *r, uint32_t h, size_t end)
 {
     feature(r, TWO, r->turned + h);
     feature(r, THREE, r->turned_pair + h);
@@ -443,14 +443,17 @@ static void read_words(const char *text, size_t n, struct scorer *scorer, vs_lin
             end_word(&r, at++);
             continue;
         }
+        if (r.scorer && !r.n_letters && vs_is_letter(text[at])) {
+            size_t end = add_known(&r, at);
+            if (end > at) {
+                at = end;
+                continue;
+            }
+        }
         size_t next = at + character(&r, at, &c, &kind);
         if (kind == LETTER || kind == DIGIT) {
-            size_t end = r.scorer && c < 0x80 && kind == LETTER && !r.n_letters ? add_known(&r, at) : at;
-            if (end == at) {
-                add_letter(&r, c, kind == DIGIT, at);
-                end = add_ascii(&r, next);
-            }
-            at = end;
+            add_letter(&r, c, kind == DIGIT, at);
+            at = add_ascii(&r, next);
             continue;
         }
         if (kind == NOTHING) {
