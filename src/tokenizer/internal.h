@@ -187,13 +187,24 @@ static inline uint32_t vs_index_same(const struct vs_index *x, uint32_t at, uint
         same |= (uint32_t)((x->slot[at + k] ^ ((uint32_t)hash & INT32_MAX)) >> x->bits == 0) << k;
     return same;
 }
-static inline uint32_t vs_index_number(const struct vs_index *x, uint32_t at)
+struct vs_index_walk { uint64_t hash; uint32_t at, same; };
+static inline struct vs_index_walk vs_index_begin(const struct vs_index *x, uint64_t hash)
 {
-    return x->slot[at] & (((uint32_t)1 << x->bits) - 1);
+    uint32_t at = vs_index_first(x, hash);
+    return (struct vs_index_walk){ hash, at, vs_index_same(x, at, hash) };
 }
-static inline bool vs_index_ends(const struct vs_index *x, uint32_t at)
+/* The next number that may be meant; VS_NO_ID: there are no more. */
+static inline uint32_t vs_index_next(const struct vs_index *x, struct vs_index_walk *w)
 {
-    return x->slot[at + VS_SLOTS_TOGETHER - 1] == UINT32_MAX;
+    while (!w->same) {
+        if (x->slot[w->at + VS_SLOTS_TOGETHER - 1] == UINT32_MAX)
+            return VS_NO_ID;
+        w->at = (w->at + VS_SLOTS_TOGETHER) & x->mask;
+        w->same = vs_index_same(x, w->at, w->hash);
+    }
+    uint32_t at = w->at + (uint32_t)__builtin_ctz(w->same);
+    w->same &= w->same - 1;
+    return x->slot[at] & (((uint32_t)1 << x->bits) - 1);
 }
 void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n);              /* has memory fetched for a find that follows */
 static inline void vs_vocab_ask_key(const struct vs_vocab *v, struct vs_key key)
@@ -203,18 +214,14 @@ static inline void vs_vocab_ask_key(const struct vs_vocab *v, struct vs_key key)
 /* As vs_vocab_find. */
 static inline uint32_t vs_vocab_find_key(const struct vs_vocab *v, struct vs_key key)
 {
-    uint64_t hash = vs_key_mix(key);
-    for (uint32_t at = vs_index_first(&v->by_bytes, hash);; at = (at + VS_SLOTS_TOGETHER) & v->by_bytes.mask) {
-        for (uint32_t same = vs_index_same(&v->by_bytes, at, hash); same; same &= same - 1) {
-            uint32_t id = vs_index_number(&v->by_bytes, at + (uint32_t)__builtin_ctz(same));
-            size_t n;
-            const char *piece = vs_span(&v->bytes, id, &n);
-            if (n <= VS_SHORT && vs_key_same(vs_key_load(piece, n), key))
-                return id;
-        }
-        if (vs_index_ends(&v->by_bytes, at))
-            return VS_NO_ID;
+    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_key_mix(key));
+    for (uint32_t id; (id = vs_index_next(&v->by_bytes, &walk)) != VS_NO_ID;) {
+        size_t n;
+        const char *piece = vs_span(&v->bytes, id, &n);
+        if (n <= VS_SHORT && vs_key_same(vs_key_load(piece, n), key))
+            return id;
     }
+    return VS_NO_ID;
 }
 /* An array of count >= n elements; *ret NULL when absent and not needed. */
 int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n, bool needed, const struct vs_entry **ret,

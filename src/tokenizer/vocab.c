@@ -190,19 +190,14 @@ void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n)
 
 static uint32_t find_long(const struct vs_vocab *v, const char *s, size_t n)
 {
-    const struct vs_index *x = &v->by_bytes;
-    uint64_t hash = vs_vocab_hash(s, n);
-    for (uint32_t at = vs_index_first(x, hash);; at = (at + VS_SLOTS_TOGETHER) & x->mask) {
-        for (uint32_t same = vs_index_same(x, at, hash); same; same &= same - 1) {
-            uint32_t id = vs_index_number(x, at + (uint32_t)__builtin_ctz(same));
-            size_t n_piece;
-            const char *piece = vs_span(&v->bytes, id, &n_piece);
-            if (n_piece == n && memcmp(piece, s, n) == 0)
-                return id;
-        }
-        if (vs_index_ends(x, at))
-            return VS_NO_ID;
+    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_vocab_hash(s, n));
+    for (uint32_t id; (id = vs_index_next(&v->by_bytes, &walk)) != VS_NO_ID;) {
+        size_t n_piece;
+        const char *piece = vs_span(&v->bytes, id, &n_piece);
+        if (n_piece == n && memcmp(piece, s, n) == 0)
+            return id;
     }
+    return VS_NO_ID;
 }
 
 uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n)
