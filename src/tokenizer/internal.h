@@ -51,6 +51,7 @@ struct vs_index {
 
 struct vs_vocab {
     uint32_t n;
+    uint64_t seed[2];                   /* of all hashes, chance: no file makes its pieces or rules meet in one place */
     struct vs_spans spelled;            /* as the file writes them */
     struct vs_spans bytes;              /* what they print; and what they match, except for specials */
     uint8_t *type, *flags;
@@ -61,6 +62,7 @@ struct vs_vocab {
 enum { VS_FEW_FIRST = 4 };
 #define VS_NODE_ENDS (1u << 31)         /* a piece ends at this node: the others' ids need not be looked at */
 struct vs_trie {                        /* special pieces by their spelling */
+    uint64_t seed;                      /* odd */
     uint64_t *edge;                     /* key (node << 8 | byte) << 32 | node, with VS_NODE_ENDS; ~0 is empty */
     uint32_t edge_mask;
     uint32_t *id;                       /* by node: the piece that ends there */
@@ -152,12 +154,16 @@ static inline const char *vs_span(const struct vs_spans *s, uint32_t i, size_t *
     *ret_n = s->at[i + 1] - s->at[i];
     return s->data + s->at[i];
 }
-uint64_t vs_vocab_hash(const char *s, size_t n);
+uint64_t vs_vocab_hash(const struct vs_vocab *v, const char *s, size_t n);
 uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n);         /* the lowest id; VS_NO_ID: there is none */
-static inline uint64_t vs_key_mix(struct vs_key key)
+static inline uint64_t vs_mix(const struct vs_vocab *v, uint64_t a, uint64_t b)
 {
-    uint64_t mixed = key.low * 0x9e3779b97f4a7c15u + key.high;
-    return (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+    __uint128_t m = (__uint128_t)(a ^ v->seed[0]) * (b ^ v->seed[1]);
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+static inline uint64_t vs_key_mix(const struct vs_vocab *v, struct vs_key key)
+{
+    return vs_mix(v, key.low, key.high);
 }
 static inline bool vs_key_same(struct vs_key a, struct vs_key b)
 {
@@ -209,12 +215,12 @@ static inline uint32_t vs_index_next(const struct vs_index *x, struct vs_index_w
 void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n);              /* has memory fetched for a find that follows */
 static inline void vs_vocab_ask_key(const struct vs_vocab *v, struct vs_key key)
 {
-    __builtin_prefetch(&v->by_bytes.slot[vs_index_first(&v->by_bytes, vs_key_mix(key))]);
+    __builtin_prefetch(&v->by_bytes.slot[vs_index_first(&v->by_bytes, vs_key_mix(v, key))]);
 }
 /* As vs_vocab_find. */
 static inline uint32_t vs_vocab_find_key(const struct vs_vocab *v, struct vs_key key)
 {
-    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_key_mix(key));
+    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_key_mix(v, key));
     for (uint32_t id; (id = vs_index_next(&v->by_bytes, &walk)) != VS_NO_ID;) {
         size_t n;
         const char *piece = vs_span(&v->bytes, id, &n);
@@ -244,7 +250,7 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
 /* Where the edge of a key is, or would be. */
 static inline uint32_t vs_trie_slot(const struct vs_trie *trie, uint32_t key)
 {
-    uint32_t i = (uint32_t)((key * 0x9e3779b97f4a7c15u) >> 32) & trie->edge_mask;
+    uint32_t i = (uint32_t)((key * trie->seed) >> 32) & trie->edge_mask;
     while (trie->edge[i] != UINT64_MAX && trie->edge[i] >> 32 != key)
         i = (i + 1) & trie->edge_mask;
     return i;
@@ -344,8 +350,7 @@ void vs_proven_free(struct vs_proven *p);
 enum { VS_RULES_TOGETHER = 4 };
 static inline uint32_t vs_rule_slot(const struct vs_tokenizer *t, uint64_t pair)
 {
-    uint64_t h = pair * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(h >> 32 ^ h >> 20) & t->bpe.rule_mask & ~(uint32_t)(VS_RULES_TOGETHER - 1);
+    return (uint32_t)vs_mix(&t->vocab, pair, 0) & t->bpe.rule_mask & ~(uint32_t)(VS_RULES_TOGETHER - 1);
 }
 uint64_t vs_rule_find(const struct vs_tokenizer *t, uint64_t pair, uint32_t slot);
 #endif

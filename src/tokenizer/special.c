@@ -53,6 +53,7 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
             total += n;
     if (total >= 1u << 24)              /* a node and a byte make a 32-bit key */
         return vs_error_set(err, VS_E_LIMIT, "the tokens have %zu bytes, more than is reasonable", total);
+    trie->seed = v->seed[1] | 1;
     trie->id = malloc((total + 1) * sizeof *trie->id);
     if (!trie->id || !grow(trie))
         return vs_error_set(err, VS_E_NOMEM, "no memory for the tokens");

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static const uint64_t max_pieces = 1u << 24, max_total_bytes = 1u << 30;
 
@@ -61,6 +62,8 @@ int vs_vocab_load(struct vs_tokenizer *t, const struct vs_entries *entries, stru
         r = string_array(kv, key, err);
     if (r != VS_OK)
         return r;
+    if (getrandom(v->seed, sizeof v->seed, 0) != (ssize_t)sizeof v->seed)
+        return vs_error_set(err, VS_E_SYSTEM, "there are no random numbers");
     if (kv->count > max_pieces || kv->n_bytes > max_total_bytes)
         return vs_error_set(err, VS_E_LIMIT, "%s holds %" PRIu64 " tokens in %zu bytes, more than is reasonable", key,
                             kv->count, kv->n_bytes);
@@ -128,9 +131,9 @@ uint32_t vs_table_mask(uint64_t n)
 }
 
 /* Eight bytes a step, folded by a 64 x 64 multiplication. Only for tables in memory: the values are never stored. */
-uint64_t vs_vocab_hash(const char *s, size_t n)
+uint64_t vs_vocab_hash(const struct vs_vocab *v, const char *s, size_t n)
 {
-    uint64_t h = n * 0x9e3779b97f4a7c15u, w = 0;
+    uint64_t h = (n * 0x9e3779b97f4a7c15u) ^ v->seed[0], w = 0;
     for (; n > 8; s += 8, n -= 8) {
         memcpy(&w, s, 8);
         __uint128_t m = (__uint128_t)(h ^ w ^ 0xd6e8feb86659fd93u) * 0xa0761d6478bd642fu;
@@ -190,7 +193,7 @@ void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n)
 
 static uint32_t find_long(const struct vs_vocab *v, const char *s, size_t n)
 {
-    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_vocab_hash(s, n));
+    struct vs_index_walk walk = vs_index_begin(&v->by_bytes, vs_vocab_hash(v, s, n));
     for (uint32_t id; (id = vs_index_next(&v->by_bytes, &walk)) != VS_NO_ID;) {
         size_t n_piece;
         const char *piece = vs_span(&v->bytes, id, &n_piece);
@@ -216,7 +219,7 @@ int vs_vocab_index(struct vs_vocab *v, struct vs_error *err)
         if (n > v->max_bytes)
             v->max_bytes = (uint32_t)n;
         if (vs_vocab_find(v, s, n) == VS_NO_ID)
-            index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(vs_key_load(s, n)) : vs_vocab_hash(s, n), id);
+            index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(v, vs_key_load(s, n)) : vs_vocab_hash(v, s, n), id);
         else
             v->flags[id] &= (uint8_t)~VS_PIECE_IS_MERGEABLE;    /* said twice: the lower id is meant */
     }

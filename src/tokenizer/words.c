@@ -58,7 +58,7 @@ static inline struct vs_key load_short(const struct vs_encoder *e, const char *w
 
 static inline struct vs_seen *slot_of(const struct vs_encoder *e, struct vs_key key)
 {
-    return &e->seen[vs_key_mix(key) >> (64 - e->seen_bits) << 1];
+    return &e->seen[vs_key_mix(&e->t->vocab, key) >> (64 - e->seen_bits) << 1];
 }
 
 static inline bool is_word(const struct vs_seen *s, struct vs_key key)
@@ -99,7 +99,8 @@ int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
     if (!e->seen || n > MAX_SEEN_BYTES)
         return e->t->family->word(e, word, n);
     bool is_short = n <= VS_SHORT;
-    struct vs_key key = is_short ? load_short(e, word, n) : (struct vs_key){ vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
+    struct vs_key key = is_short ? load_short(e, word, n)
+                                 : (struct vs_key){ vs_vocab_hash(&e->t->vocab, word, n), (uint64_t)(word - e->base) };
     struct vs_seen *slot = slot_of(e, is_short ? key : (struct vs_key){ key.low, 0 });
     for (const struct vs_seen *seen = slot; seen < slot + 2; seen++)
         if (seen->n == n && (is_short ? is_word(seen, key)

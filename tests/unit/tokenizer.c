@@ -1020,6 +1020,34 @@ static void test_cuts_change_nothing(void **state)
     assert_true(n_cut > 60u * (1u << 15));
 }
 
+/* Where pieces and rules lie is chance, so that no file can make them meet; the ids are not. */
+static void test_hashes_have_a_seed(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("qwen2");
+    struct vs_tokenizer *t[2];
+    struct vs_ids ids[2] = { 0 };
+    char text[600];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = "abcde "[random_below(6)];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(create(v, &t[i], NULL), VS_OK);
+        encode(t[i], text, sizeof text, false, 0, &ids[i]);
+    }
+    struct vs_key key = vs_key_of("abcd", 4);
+    assert_true(vs_key_mix(&t[0]->vocab, key) != vs_key_mix(&t[1]->vocab, key));
+    assert_true(vs_mix(&t[0]->vocab, 'a', 0) != vs_mix(&t[1]->vocab, 'a', 0));
+    assert_true(vs_vocab_hash(&t[0]->vocab, text, 40) != vs_vocab_hash(&t[1]->vocab, text, 40));
+    assert_true(t[0]->special.seed != t[1]->special.seed && t[0]->special.seed % 2);
+    assert_int_equal(ids[0].n, ids[1].n);
+    assert_memory_equal(ids[0].id, ids[1].id, ids[0].n * sizeof *ids[0].id);
+    for (int i = 0; i < 2; i++) {
+        vs_ids_clear(&ids[i]);
+        vs_tokenizer_free(t[i]);
+    }
+    free(v);
+}
+
 /* Whatever the text, whoever waits is heard every few milliseconds, and time stays linear. */
 static void test_work_can_be_stopped(void **state)
 {
@@ -1600,6 +1628,7 @@ int main(void)
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
         cmocka_unit_test(test_spm_is_the_slow_algorithm), cmocka_unit_test(test_cuts_change_nothing),
+        cmocka_unit_test(test_hashes_have_a_seed),
         cmocka_unit_test(test_work_can_be_stopped),
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_normalised),
