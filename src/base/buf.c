@@ -110,6 +110,16 @@ void vs_buf_printf(struct vs_buf *b, const char *format, ...)
     va_end(args);
 }
 
+void vs_buf_decimal(struct vs_buf *b, uint64_t v)
+{
+    char text[20];
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + v % 10);
+    while (v /= 10);
+    vs_buf_add(b, text + at, sizeof text - at);
+}
+
 void vs_buf_utf8(struct vs_buf *b, uint32_t c)
 {
     char s[4];

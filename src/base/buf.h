@@ -25,6 +25,7 @@ void vs_buf_u64le(struct vs_buf *b, uint64_t v);
 void vs_buf_printf(struct vs_buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *vs_buf_grow(struct vs_buf *b, size_t n);       /* n uninitialised bytes at the end; NULL on failure */
 int vs_buf_resize(struct vs_buf *b, size_t cap);     /* memory for cap bytes, or for what it holds; VS_E_NOMEM: nothing changed */
+void vs_buf_decimal(struct vs_buf *b, uint64_t v);        /* its digits, without a format */
 void vs_buf_utf8(struct vs_buf *b, uint32_t code_point);  /* invalid code points become U+FFFD */
 void vs_buf_drop(struct vs_buf *b, size_t n);        /* forget the first n bytes (n <= b->n) */
 void vs_buf_reset(struct vs_buf *b);                 /* empty, status ok, memory kept */

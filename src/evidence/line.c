@@ -9,13 +9,8 @@
 /* Many lines a second: no format strings. */
 static void put_number(struct vs_buf *out, const char *before, uint64_t value)
 {
-    char text[20];
-    size_t at = sizeof text;
-    do
-        text[--at] = (char)('0' + value % 10);
-    while (value /= 10);
     vs_buf_str(out, before);
-    vs_buf_add(out, text + at, sizeof text - at);
+    vs_buf_decimal(out, value);
 }
 
 void vs_line_format(const struct vs_line_head *head, const char *members, size_t n, struct vs_buf *out)

@@ -103,15 +103,9 @@ static const char *has_string(struct plain *p, size_t most, size_t *ret_n)
 
 static void put_number(struct vs_buf *out, int64_t value)
 {
-    char text[20];
-    size_t at = sizeof text;
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do
-        text[--at] = (char)('0' + left % 10);
-    while (left /= 10);
     if (value < 0)
-        text[--at] = '-';
-    vs_buf_add(out, text + at, sizeof text - at);
+        vs_buf_char(out, '-');
+    vs_buf_decimal(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 /* With room for most of what there can be. False: there is no memory. */

@@ -258,17 +258,11 @@ static void write_array(const json_t *value, struct writing *to)
 
 static void write_integer(json_int_t value, struct writing *to)
 {
-    enum { DIGITS = 20 };
-    char text[DIGITS];
-    size_t at = DIGITS;
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do
-        text[--at] = (char)('0' + left % 10);
-    while (left /= 10);
+    size_t before = to->out->n;
     if (value < 0)
-        text[--at] = '-';
-    vs_buf_add(to->out, text + at, DIGITS - at);
-    if (vs_check_work(to->check, DIGITS - at + 1) != VS_OK)
+        vs_buf_char(to->out, '-');
+    vs_buf_decimal(to->out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    if (vs_check_work(to->check, to->out->n - before + 1) != VS_OK)
         to->out->status = to->check->status;
 }
 

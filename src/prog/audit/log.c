@@ -110,7 +110,11 @@ void log_record(struct audit *a, uint64_t number, const char *text, size_t n)
 {
     log_clock(a);
     vs_buf_reset(&a->members);
-    vs_buf_printf(&a->members, "\"from\":\"%s:%" PRIu64 "\",", a->source, number);
+    vs_buf_str(&a->members, "\"from\":\"");
+    vs_buf_str(&a->members, a->source);
+    vs_buf_char(&a->members, ':');
+    vs_buf_decimal(&a->members, number);
+    vs_buf_str(&a->members, "\",");
     add_members(text, n, &a->members);
     line(a, a->members.data, a->members.n);
     a->n_taken = number;

@@ -15,7 +15,6 @@
 #include "ipc/json.h"
 #include "ipc/long_text.h"
 
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +94,7 @@ static void put_text(struct vs_buf *f, const char *key, const char *text)
 static void put_number(struct vs_buf *f, const char *key, uint64_t n)
 {
     put_key(f, key);
-    vs_buf_printf(f, "%" PRIu64, n);
+    vs_buf_decimal(f, n);
 }
 
 /* Takes over the fields. NULL: it can't be kept. */
