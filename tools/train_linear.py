@@ -10,11 +10,12 @@ holds it to them. Features come from the program, that is from linear.c, so that
 
 How: logistic regression on units (sentences, windows, wholes; see linear.h) with one weight for each bucket, an offset for each
 kind of unit, L2 regularisation, L-BFGS that is stopped early. Each text counts the same, each label half. The more sources have a
-feature, the less it may weigh (SPREAD): words that are everywhere don't add up to a verdict. Every unit of a harmless text is
+feature, the less it may weigh (SPREAD; less so a concept, which is meant to be had by many): words that are everywhere don't add
+up to a verdict. Every unit of a harmless text is
 harmless. Of an attack the whole is an attack, and, from the second round on, the one sentence and the one window that the last
 round scored highest: a long attack may consist of harmless sentences but for one.
 
-The tables from raw scores to 0..1000 come from harmless texts that were not learned from: sources are parted in FOLDS groups,
+The lines from raw scores to points come from harmless texts that were not learned from: sources are parted in FOLDS groups,
 each is scored by a model that saw none of its rows, each source counts the same, and LEVELS says which share of false alarms
 is which score.
 """
@@ -36,14 +37,15 @@ except ImportError:         # --digests does without
     np = None
 
 ROOT = Path(__file__).resolve().parent.parent
-BUCKETS, ROW, ZERO = 1 << 17, 128, ord("P")
+WORDS, CONCEPTS = 1 << 17, 1 << 15              # buckets of words and of concepts
+BUCKETS, ROW, ZERO = WORDS + CONCEPTS, 128, ord("P")
 UNUSED = {ord("\\"): 1, ord("?"): -1}          # characters that a C string can't hold plainly, and what is taken in their place
 LOWEST, HIGHEST = ord("#"), ord("~")
-SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
+SENTENCE, HALF, MOST, ALONE_LESS, DOUBT = 4, 32, 1400, 200, 30           # as in linear.c
 KINDS = ("sentence", "window", "whole")
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
 PENALTY, SPREAD, STEPS = 0.03, 2, 40
-LEVELS = ((0.5, 0), (0.15, 200), (0.055, 350), (0.025, 430), (0.011, 500), (0.0045, 600))  # share of harmless texts, score
+LEVELS = ((0.15, 200), (0.011, 500))             # share of harmless texts, score
 
 
 class Rows:
@@ -216,7 +218,8 @@ def fit(units, rows, texts):
         mine = texts & (label == l)
         share[mine] = 1000 / mine.sum()
     sources = np.maximum(spread(units, rows, texts), 1)
-    penalty = sources ** SPREAD
+    penalty = sources * 1.0
+    penalty[:WORDS] **= SPREAD
     penalty *= PENALTY / np.average(penalty, weights=sources)
     attack = label[units.text] == 1
     of_kind = np.ones(len(units.kind))          # a text's units of one kind count as much as one text of four
@@ -316,22 +319,15 @@ def reached_by(scores, weight, share):
 
 
 def calibration(best, rows, texts):
-    """[3] tables of (raw in 256ths, score): LEVELS, then in a straight line up to 1000; from the harmless texts of the mask."""
+    """[3] pairs of (raw in 256ths, score): LEVELS, from the harmless texts of the mask."""
     weight = even_weights(rows, 0) * texts
     weight /= weight.sum()
     used = weight > 0
     tables = []
     for k in range(3):
         scores = best[k][used]
-        table = []
-        for share, score in LEVELS:
-            raw = int(np.floor(reached_by(scores, weight[used], share) * 256))
-            if table and raw <= table[-1][0]:
-                raw = table[-1][0] + 1
-            table.append((raw, score))
-        slope = max(1, (table[-1][0] - table[1][0]) // 4)
-        table.append((table[-1][0] + 2 * slope, 800))
-        table.append((table[-1][0] + 4 * slope, 1000))
+        low, high = (int(np.floor(reached_by(scores, weight[used], share) * 256)) for share, _ in LEVELS)
+        table = [(low, LEVELS[0][1]), (max(high, low + 1), LEVELS[1][1])]
         tables.append(table)
     return tables
 
@@ -346,9 +342,10 @@ def digest(folder, patterns):
 
 
 def digests(folder):
-    """Of what the weights depend on: our rows and this script; the development data. What linear.c makes of a text is held by the
-    golden scores."""
-    return digest(ROOT, ("data/guard/*.jsonl", "tools/train_linear.py")), digest(folder, ("injection/*.jsonl", "benign/*.jsonl"))
+    """Of what the weights depend on: our rows, the lexicon and this script; the development data. What linear.c makes of a text
+    is held by the golden scores."""
+    ours = digest(ROOT, ("data/guard/*.jsonl", "tools/train_linear.py", "src/filter/concepts.c"))
+    return ours, digest(folder, ("injection/*.jsonl", "benign/*.jsonl"))
 
 
 def write(path, q, tables, rows, folder):
@@ -369,17 +366,19 @@ def write(path, q, tables, rows, folder):
 
 def calibrated(table, raw):
     """As in linear.c."""
-    if raw <= table[0][0]:
-        return 0
-    for (low, low_score), (high, high_score) in zip(table, table[1:]):
-        if raw < high:
-            return low_score + (raw - low) * (high_score - low_score) // (high - low)
-    return table[-1][1]
+    (low, low_score), (high, high_score) = table
+    up, down = (raw - low) * (high_score - low_score), high - low
+    return min(max(low_score + (up // down if up >= 0 else -(-up // down)), 0), MOST)
+
+
+def decisive(scores):
+    """What the score of a text rests on: whichever kind reaches it decides."""
+    return max(sum(scores) // 3, max(scores) - ALONE_LESS)
 
 
 def together(scores):
     """The score of a text, from those of the three kinds."""
-    return max(sorted(scores)[1], max(scores) - ALONE_LESS)
+    return max(0, decisive(scores) - DOUBT)
 
 
 def exact(units, q, tables):
@@ -396,9 +395,8 @@ def exact(units, q, tables):
     answers = []
     for kinds in best:
         scores = [calibrated(tables[k], one[0]) if one else 0 for k, one in enumerate(kinds)]
-        score = together(scores)
-        decides = next(kind for kind, reached in zip(kinds, scores) if reached >= score)
-        answers.append((*scores, score, *(decides[1] if decides else (0, 0))))
+        decides = next(kind for kind, reached in zip(kinds, scores) if reached >= decisive(scores))
+        answers.append((*scores, together(scores), *(decides[1] if decides else (0, 0))))
     return answers
 
 

@@ -2,6 +2,7 @@
 #include "filter/linear.h"
 
 #include "base/utf8.h"
+#include "filter/concepts.h"
 #include "filter/english.h"
 #include "filter/letters.h"
 #include "filter/linear_weights.h"
@@ -13,11 +14,15 @@ enum {
     WORD = 32,                           /* characters: a longer word is read as several */
     MARK = 4,                            /* characters of a run of marks that count */
     AHEAD = 16,                          /* letters that are written at once, so that there must be room for them */
-    FEATURES = 64,                       /* of one word, at most: WORD of characters, 7 of words, 3 of each mark */
+    FEATURES = 96,                       /* of one word: WORD of characters, 7 of words, 3 of each mark, 6 of each concept */
+    MEANINGS = 2,                        /* concepts of a word, or of a phrase that ends with it */
+    BEGINNING = 2,                       /* words with which a sentence begins */
+    STEM = 3,                            /* letters of the shortest stem */
     MARKS = 2,                           /* runs of marks before a word that count */
     SENTENCE = 4,                        /* words: a shorter sentence goes on with the next one */
     HALF = 32,                           /* words: half a window */
-    ALONE_LESS = 150,                    /* what the highest kind's score counts less when no other kind agrees */
+    ALONE_LESS = 200,                    /* what the highest kind's score counts less when no other kind agrees */
+    DOUBT = 30,                          /* what the score of all is lowered by, so that 500 is what few harmless texts reach */
 };
 
 /* -- Characters ----------------------------------------------------------------------------------------------------- */
@@ -83,7 +88,10 @@ static enum kind kind_of(uint32_t c)
 
 /* -- Words and their features --------------------------------------------------------------------------------------- */
 
-enum salt { ONE = 1, TWO, THREE, APART, FOUR, CHARACTERS, SIGN_ONE, SIGN_WORD, CAPITALS, CAPITALS_WORD };
+enum salt {
+    ONE = 1, TWO, THREE, APART, FOUR, CHARACTERS, SIGN_ONE, SIGN_WORD, CAPITALS, CAPITALS_WORD,
+    CONCEPT, CONCEPT_FIRST, CONCEPT_OVER, CONCEPT_NEAR, CONCEPT_THREE,
+};
 enum { START = 0x51ed270b, GLUE = 0x01000193, TURN = 0x2c1b3c6d };
 
 struct scorer;
@@ -95,10 +103,12 @@ struct reader {
     vs_linear_word_fn *told;
     void *arg;
 
-    uint32_t before[3];                  /* hashes of the words before, the last one first; START: the sentence begins there */
+    uint32_t before[4];                  /* hashes of the words before, the last one first; START: the sentence begins there */
     uint32_t turned, turned_two, turned_pair;        /* of `before`: turn of the first, of the second, of the pair of both */
     uint32_t mark[MARKS], n_marks;       /* between that word and the next one */
     bool opens;                          /* the next word begins a sentence */
+    unsigned words;                      /* of this sentence */
+    uint8_t concept[3], over;            /* of this sentence's words so far, the last one first; the last of the sentence before */
     int sum;                             /* of the weights of this word's features as vs_linear_stored has them, for the scorer; */
     unsigned n_summed;                   /* how many those are */
 
@@ -111,23 +121,26 @@ struct reader {
     unsigned n_features;
 };
 
-static uint32_t bucket_of(enum salt salt, uint32_t h)
+static inline uint32_t mixed(enum salt salt, uint32_t h)
 {
     h += salt * 0x9e3779b9u;
     h ^= h >> 15;
-    h *= 0x2c1b3c6du;
-    return h / (UINT32_MAX / VS_LINEAR_BUCKETS + 1);
+    return h * 0x2c1b3c6du;
 }
 
-static inline void feature(struct reader *r, enum salt salt, uint32_t h)
+static inline void in_bucket(struct reader *r, uint32_t bucket)
 {
-    uint32_t bucket = bucket_of(salt, h);
     if (r->scorer) {
         r->sum += vs_linear_stored(bucket);
         r->n_summed++;
     } else {
         r->bucket[r->n_features++] = bucket;
     }
+}
+
+static inline void feature(struct reader *r, enum salt salt, uint32_t h)
+{
+    in_bucket(r, mixed(salt, h) / (UINT32_MAX / VS_LINEAR_WORDS + 1));
 }
 
 /* The pair of a word and another is what this makes of the first, plus the second. */
@@ -155,11 +168,78 @@ static void of_characters(struct reader *r, unsigned n)
     }
 }
 
+/* ---- concepts: what words mean, by their hashes and those of phrases; of a stem with a turn ---- */
+
+enum { N_MEANINGS = 1 << 13, N_FILTER = 1 << 16, STEM_TURN = 0x5bd1e995 };
+struct meaning { uint8_t concept[MEANINGS]; };          /* 0: none */
+static struct {
+    uint32_t key[N_MEANINGS];
+    struct meaning of[N_MEANINGS];
+    uint8_t has[N_FILTER / 8], begins[N_FILTER / 8];    /* a bit for each key; for the first STEM letters of each stem */
+} lexicon;
+
+static inline bool is_in(const uint8_t *filter, uint32_t key)
+{
+    return filter[key >> 19] >> (key >> 16 & 7) & 1;
+}
+
+static void put_in(uint8_t *filter, uint32_t key)
+{
+    filter[key >> 19] |= (uint8_t)(1u << (key >> 16 & 7));
+}
+
+static unsigned place_of(uint32_t key)
+{
+    unsigned at = key * 0x9e3779b1u >> 19;
+    while (lexicon.key[at] != key && lexicon.key[at])
+        at = (at + 1) % N_MEANINGS;
+    return at;
+}
+
+/* NULL: of what has no meaning; mostly one look says so. */
+static inline const struct meaning *meaning_of(uint32_t key)
+{
+    if (!is_in(lexicon.has, key))
+        return NULL;
+    unsigned at = place_of(key);
+    return lexicon.key[at] ? &lexicon.of[at] : NULL;
+}
+
+static void concept_feature(struct reader *r, enum salt salt, uint32_t x)
+{
+    in_bucket(r, VS_LINEAR_WORDS + mixed(salt, (x + 1) * 0x10dcdu) / (UINT32_MAX / VS_LINEAR_CONCEPTS + 1));
+}
+
+static void add_concept(struct reader *r, uint32_t c)
+{
+    enum { BITS = 8 };
+    const uint8_t *last = r->concept;
+    concept_feature(r, CONCEPT, c);
+    if (r->words < BEGINNING)
+        concept_feature(r, CONCEPT_FIRST, c);
+    if (!last[0] && r->over)
+        concept_feature(r, CONCEPT_OVER, c | (uint32_t)r->over << BITS);
+    for (unsigned i = 0; i < sizeof r->concept && last[i]; i++)
+        concept_feature(r, CONCEPT_NEAR, c | (uint32_t)last[i] << BITS);
+    if (last[1])
+        concept_feature(r, CONCEPT_THREE, c | (uint32_t)last[0] << BITS | (uint32_t)last[1] << 2 * BITS);
+    r->concept[2] = r->concept[1];
+    r->concept[1] = r->concept[0];
+    r->concept[0] = (uint8_t)c;
+}
+
+static void add_meaning(struct reader *r, const struct meaning *m)
+{
+    for (unsigned i = 0; m && i < MEANINGS && m->concept[i]; i++)
+        add_concept(r, m->concept[i]);
+}
+
 static void weigh(struct scorer *s, const struct reader *r, size_t end);
 
 /* What stands before the next word: `before`, and its turns. */
 static inline void set_before(struct reader *r, uint32_t h)
 {
+    r->before[3] = r->before[2];
     r->before[2] = r->before[1];
     r->before[1] = r->before[0];
     r->before[0] = h;
@@ -175,11 +255,15 @@ static __attribute__((noinline)) void tell_features(struct reader *r, size_t end
 }
 
 /* A word is whole: tells it, and the features that it has beside this one. */
-static inline __attribute__((always_inline)) void tell(struct reader *r, uint32_t h, size_t end)
+static inline __attribute__((always_inline)) void tell(struct reader *r, uint32_t h, struct meaning meaning, size_t end)
 {
     feature(r, TWO, r->turned + h);
     feature(r, THREE, r->turned_pair + h);
     feature(r, APART, r->turned_two + h);
+    add_meaning(r, &meaning);
+    add_meaning(r, meaning_of(r->turned + h));
+    add_meaning(r, meaning_of(r->turned_pair + h));
+    r->words++;
     for (uint32_t i = 0; i < r->n_marks; i++) {
         feature(r, SIGN_ONE, r->mark[i]);
         feature(r, SIGN_WORD, pair(r->mark[i], h));
@@ -203,6 +287,17 @@ static void of_capitals(struct reader *r, unsigned n, uint32_t h)
     }
 }
 
+static inline void mean_too(struct meaning *to, const struct meaning *from)
+{
+    for (unsigned i = 0; from && i < MEANINGS; i++) {
+        unsigned k = 0;
+        while (k < MEANINGS && to->concept[k] && to->concept[k] != from->concept[i])
+            k++;
+        if (k < MEANINGS)
+            to->concept[k] = from->concept[i];
+    }
+}
+
 static uint32_t hash_of(const struct reader *r, unsigned n)
 {
     uint32_t h = 0x811c9dc5u;
@@ -211,12 +306,35 @@ static uint32_t hash_of(const struct reader *r, unsigned n)
     return h;
 }
 
+/* By itself, and by its longest stem. h: of the whole word. */
+static struct meaning meaning_of_word(const struct reader *r, unsigned n, uint32_t h)
+{
+    struct meaning ret = { 0 };
+    const struct meaning *stem = NULL;
+    mean_too(&ret, meaning_of(h));
+    if (n < STEM)
+        return ret;
+    h = hash_of(r, STEM);
+    if (!is_in(lexicon.begins, h))
+        return ret;
+    for (unsigned i = STEM;; h = (h ^ r->letter[++i]) * (uint32_t)GLUE) {
+        const struct meaning *m = meaning_of(h ^ STEM_TURN);
+        stem = m ? m : stem;
+        if (i == n)
+            break;
+    }
+    mean_too(&ret, stem);
+    return ret;
+}
+
 static void end_letters(struct reader *r, size_t end)
 {
     unsigned n = r->n_letters;
     uint32_t h = 0x811c9dc5u + 0x30 + n;
+    struct meaning meaning = { 0 };
     if (r->n_digits != n) {
         h = hash_of(r, n);
+        meaning = meaning_of_word(r, n, h);
         r->letter[0] = r->letter[n + 1] = ' ';
         of_characters(r, n + 2);
         of_capitals(r, n, h);
@@ -224,7 +342,7 @@ static void end_letters(struct reader *r, size_t end)
     r->n_letters = r->n_digits = 0;
     r->has_small = false;
     feature(r, ONE, h);
-    tell(r, h, end);
+    tell(r, h, meaning, end);
 }
 
 static inline void end_word(struct reader *r, size_t end)
@@ -237,6 +355,9 @@ static void end_sentence(struct reader *r)
 {
     for (unsigned i = 0; i < 3; i++)
         set_before(r, START);
+    r->over = r->words ? r->concept[0] : r->over;
+    r->concept[0] = r->concept[1] = r->concept[2] = 0;
+    r->words = 0;
     r->opens = true;
 }
 
@@ -271,9 +392,13 @@ static void add_alone(struct reader *r, uint32_t c, size_t at, size_t next)
 {
     r->start = at;
     uint32_t h = (0x811c9dc5u ^ c) * (uint32_t)GLUE;
-    feature(r, FOUR, pair(pair(pair(r->before[2], r->before[1]), r->before[0]), h));
+    uint32_t four = pair(pair(pair(r->before[2], r->before[1]), r->before[0]), h);
+    struct meaning meaning = { 0 };
+    mean_too(&meaning, meaning_of(h));
+    mean_too(&meaning, meaning_of(four));
+    feature(r, FOUR, four);
     feature(r, ONE, h);
-    tell(r, h, next);
+    tell(r, h, meaning, next);
 }
 
 static inline size_t character(const struct reader *r, size_t at, uint32_t *ret_c, enum kind *ret_kind)
@@ -328,7 +453,7 @@ static size_t add_ascii(struct reader *r, size_t at)
 
 enum { KNOWN = 8, N_KNOWN = 1 << 12 };   /* letters of such a word, at most; slots, of which the list fills half */
 /* key: vs_letters_key; n: features, those of its letters and the word itself; sum: of their weights as they are stored. */
-static struct known { uint64_t key; uint32_t h; int16_t sum, n; } known[N_KNOWN];
+static struct known { uint64_t key; uint32_t h; int16_t sum; uint8_t n; struct meaning meaning; } known[N_KNOWN];
 
 static unsigned slot_of(uint64_t key)
 {
@@ -346,14 +471,49 @@ static void learn(const char *word, size_t n)
     r.letter[n + 1] = ' ';
     of_characters(&r, (unsigned)n + 2);
     feature(&r, ONE, hash_of(&r, (unsigned)n));
-    *k = (struct known){ vs_letters_key(word, n, n), hash_of(&r, (unsigned)n), 0, (int16_t)r.n_features };
+    *k = (struct known){ .key = vs_letters_key(word, n, n), .h = hash_of(&r, (unsigned)n), .n = (uint8_t)r.n_features };
+    k->meaning = meaning_of_word(&r, (unsigned)n, k->h);
     for (unsigned i = 0; i < r.n_features; i++)
         k->sum = (int16_t)(k->sum + vs_linear_stored(r.bucket[i]));
 }
 
-/* Before main, so that no text has to wait. 0.2 ms. */
+static void read_words(struct reader *r);
+static void tell_nobody(void *arg, const struct vs_linear_word *word) { (void)arg; (void)word; }
+
+/* An entry of the lexicon: read as any text is, so that its hashes are those of texts. */
+static void mean(const char *entry, size_t n, unsigned concept)
+{
+    char text[64];
+    struct reader r = { .text = text, .n = n, .told = tell_nobody };
+    for (size_t i = 0; i < n; i++)
+        text[i] = entry[i] == '_' ? ' ' : entry[i];
+    bool is_stem = text[n - 1] == '*';
+    r.n -= is_stem;
+    read_words(&r);
+    uint32_t key = is_stem ? r.before[0] ^ STEM_TURN : r.before[0];
+    if (r.words == 2)
+        key = pair(r.before[1], r.before[0]);
+    else if (r.words > 2)
+        key = pair(pair(r.before[2], r.before[1]), r.before[0]);
+    if (r.words > 3)
+        key = pair(pair(pair(r.before[3], r.before[2]), r.before[1]), r.before[0]);     /* as add_alone does */
+    unsigned at = place_of(key);
+    lexicon.key[at] = key;
+    mean_too(&lexicon.of[at], &(struct meaning){ { (uint8_t)(concept + 1) } });
+    put_in(lexicon.has, key);
+    if (is_stem)
+        put_in(lexicon.begins, hash_of(&r, STEM));
+}
+
+/* Before main, so that no text has to wait. 0.5 ms. */
 __attribute__((constructor)) static void start(void)
 {
+    for (unsigned concept = 0; concept < VS_CONCEPTS; concept++)
+        for (const char *entry = vs_concept_words[concept]; *entry;) {
+            size_t n = strcspn(entry, " ");
+            mean(entry, n, concept);
+            entry += n + (entry[n] == ' ');
+        }
     for (const char *word = vs_english_words; *word;) {
         size_t n = strcspn(word, " ");
         if (n <= KNOWN)
@@ -383,7 +543,7 @@ static size_t add_known(struct reader *r, size_t at)
         of_capitals(r, (unsigned)(end - at), k->h);
         r->has_small = false;
     }
-    tell(r, k->h, end);
+    tell(r, k->h, k->meaning, end);
     return end;
 }
 
@@ -432,49 +592,49 @@ static size_t add_mark(struct reader *r, size_t at)
     return at;
 }
 
-static void read_words(const char *text, size_t n, struct scorer *scorer, vs_linear_word_fn *told, void *arg)
+static void read_words(struct reader *r)
 {
-    struct reader r = { .text = text, .n = n, .scorer = scorer, .told = told, .arg = arg };
-    end_sentence(&r);
+    size_t n = r->n;
+    end_sentence(r);
     for (size_t at = 0; at < n;) {
         uint32_t c;
         enum kind kind;
-        if (text[at] == ' ') {           /* most of what is no letter */
-            end_word(&r, at++);
+        if (r->text[at] == ' ') {        /* most of what is no letter */
+            end_word(r, at++);
             continue;
         }
-        if (r.scorer && !r.n_letters && vs_is_letter(text[at])) {
-            size_t end = add_known(&r, at);
+        if (r->scorer && !r->n_letters && vs_is_letter(r->text[at])) {
+            size_t end = add_known(r, at);
             if (end > at) {
                 at = end;
                 continue;
             }
         }
-        size_t next = at + character(&r, at, &c, &kind);
+        size_t next = at + character(r, at, &c, &kind);
         if (kind == LETTER || kind == DIGIT) {
-            add_letter(&r, c, kind == DIGIT, at);
-            at = add_ascii(&r, next);
+            add_letter(r, c, kind == DIGIT, at);
+            at = add_ascii(r, next);
             continue;
         }
         if (kind == NOTHING) {
             at = next;
             continue;
         }
-        end_word(&r, at);
+        end_word(r, at);
         if (kind == ALONE)
-            add_alone(&r, c, at, next);
+            add_alone(r, c, at, next);
         else if (kind == SIGN || kind == QUOTE)
-            next = add_mark(&r, at);
-        else if ((kind == STOP && (c >= 0x80 || stops(&r, next))) || (kind == LINE && lines_end(&r, next)))
-            end_sentence(&r);
+            next = add_mark(r, at);
+        else if ((kind == STOP && (c >= 0x80 || stops(r, next))) || (kind == LINE && lines_end(r, next)))
+            end_sentence(r);
         at = next;
     }
-    end_word(&r, n);
+    end_word(r, n);
 }
 
 void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *arg)
 {
-    read_words(text, n, NULL, told, arg);
+    read_words(&(struct reader){ .text = text, .n = n, .told = told, .arg = arg });
 }
 
 /* -- Scores --------------------------------------------------------------------------------------------------------- */
@@ -551,24 +711,14 @@ static inline void weigh(struct scorer *s, const struct reader *r, size_t end)
     s->end = end;
 }
 
-/* Between two points of the table in a straight line. */
+/* In a straight line through both points of the kind. */
 static unsigned calibrated(enum vs_linear_kind kind, const struct best *best)
 {
     const struct vs_linear_point *p = vs_linear_calibration[kind];
-    if (!best->any || best->raw <= p[0].raw)
+    if (!best->any)
         return 0;
-    for (unsigned i = 1; i < VS_LINEAR_POINTS; i++) {
-        if (best->raw < p[i].raw) {
-            int64_t part = (int64_t)(best->raw - p[i - 1].raw) * (p[i].score - p[i - 1].score);
-            return (unsigned)(p[i - 1].score + part / (p[i].raw - p[i - 1].raw));
-        }
-    }
-    return (unsigned)p[VS_LINEAR_POINTS - 1].score;
-}
-
-static unsigned least(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
+    int64_t score = p[0].score + (int64_t)(best->raw - p[0].raw) * (p[1].score - p[0].score) / (p[1].raw - p[0].raw);
+    return score < 0 ? 0 : score > VS_LINEAR_MOST ? VS_LINEAR_MOST : (unsigned)score;
 }
 
 static unsigned most(unsigned a, unsigned b)
@@ -579,7 +729,7 @@ static unsigned most(unsigned a, unsigned b)
 void vs_linear_score(const char *text, size_t n, struct vs_check *check, struct vs_linear_scores *ret)
 {
     struct scorer s = { .check = check };
-    read_words(text, n, &s, NULL, NULL);
+    read_words(&(struct reader){ .text = text, .n = n, .scorer = &s });
     rate(&s, VS_LINEAR_WINDOW, &s.window);
     rate(&s, VS_LINEAR_WHOLE, &s.none);
     if (s.now.words - s.sentence.words >= SENTENCE || !s.best[VS_LINEAR_SENTENCE].any)
@@ -589,13 +739,13 @@ void vs_linear_score(const char *text, size_t n, struct vs_check *check, struct 
     for (enum vs_linear_kind kind = 0; kind < VS_LINEAR_KINDS; kind++)
         score[kind] = calibrated(kind, &s.best[kind]);
     unsigned sentence = score[VS_LINEAR_SENTENCE], window = score[VS_LINEAR_WINDOW], whole = score[VS_LINEAR_WHOLE];
-    unsigned second = most(least(sentence, window), least(most(sentence, window), whole));
     unsigned first = most(most(sentence, window), whole);
-    unsigned together = most(second, first > ALONE_LESS ? first - ALONE_LESS : 0);
+    unsigned together = most((sentence + window + whole) / VS_LINEAR_KINDS, first > ALONE_LESS ? first - ALONE_LESS : 0);
     const struct best *decides = &s.best[sentence >= together ? VS_LINEAR_SENTENCE : VS_LINEAR_WINDOW];
     if (sentence < together && window < together)
         decides = &s.best[VS_LINEAR_WHOLE];
     *ret = (struct vs_linear_scores){
-        .sentence = sentence, .window = window, .whole = whole, .score = together, .start = decides->start, .end = decides->end,
+        .sentence = sentence, .window = window, .whole = whole, .score = together > DOUBT ? together - DOUBT : 0,
+        .start = decides->start, .end = decides->end,
     };
 }

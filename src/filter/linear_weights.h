@@ -17,6 +17,6 @@ static inline int vs_linear_stored(uint32_t bucket)
 }
 
 struct vs_linear_point { int32_t raw, score; };
-enum { VS_LINEAR_POINTS = 8 };
+enum { VS_LINEAR_POINTS = 2 };
 extern const struct vs_linear_point vs_linear_calibration[VS_LINEAR_KINDS][VS_LINEAR_POINTS];      /* raw rises */
 #endif

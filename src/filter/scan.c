@@ -20,11 +20,14 @@ enum {
     QUOTED = 4,                          /* then it counts for one in so many; */
     REPORTED = 2,                        /* what begins in a `reported` phrase for one in so many */
     HIDDEN = 450,                        /* score of text that nobody sees, whatever it says */
-    SHORT = 600, LONG = 2400,            /* bytes of a text: up to SHORT the model is as sure as it says, beyond LONG least */
+    SHORT = 600, DOUBLED = 4,            /* bytes of a text, which the model knows best; each doubling, at most so many, */
+    UNSURE = 60,                         /* takes so much from what it says: of many sentences the highest score runs high */
+    BESIDE = 750,                        /* thousandths of what rules say count beside the model, which knows their words, too */
     FEW = 6,                             /* words: from so many on, too */
     READABLE = 2,                        /* vs_english_pairs of what has words, for each byte; of English 6 to 14 */
     READABLE_GUESS = 5,
     SURE = 500,                          /* of the model: a harmless text seldom reaches it */
+    MOST = 999,                          /* nobody is as sure as 1000, so that no text reaches that threshold */
     CALM = 200,                          /* attacks that rules find seldom stay below it, people who write to people do: */
     NEAR = 16,                           /* nor do these bytes around what rules found reach it; */
     CALMED = 2,                          /* then what rules say counts for one in so many */
@@ -100,9 +103,9 @@ static void tell_injection(struct vs_scan *s, const struct where *w, const char 
                                   score });
 }
 
-static unsigned together(unsigned a, unsigned b)
+static unsigned most(unsigned a, unsigned b)
 {
-    return 1000 - (1000 - a) * (1000 - b) / 1000;
+    return a > b ? a : b;
 }
 
 /* ---- rules ---- */
@@ -264,13 +267,14 @@ static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_sc
 
 /* ---- the model ---- */
 
-/* What the model's score is worth beside what rules say: less below SURE; and less of a text of many words in which no
- * rule finds anything: of many sentences the highest score runs high by itself. */
-static unsigned worth_of(unsigned score, unsigned rules, size_t n)
+/* What the model's score is worth of a text of n bytes, without rules. */
+static unsigned worth_of(unsigned score, size_t n)
 {
-    if (n > SHORT && rules < TOLD)
-        score = score * (n > LONG ? 5 : 7) / 10;
-    return score >= SURE ? score : score * 3 / 5;
+    unsigned less = 0;
+    size_t step = SHORT;
+    for (unsigned i = 0; i < DOUBLED && n > step; i++, step *= 2)
+        less += n >= 2 * step ? UNSURE : (unsigned)(UNSURE * (n - step) / step);
+    return score > less ? score - less : 0;
 }
 
 /* The model knows words. What has none of them (escapes, digits, spaced letters) is no text to it: the views of that are. And
@@ -303,7 +307,7 @@ static unsigned words_of(const struct where *w)
 /* What the model says of a text; calm: it was asked about enough words, and no sentence, window or whole is like an attack. */
 struct opinion {
     struct vs_linear_scores scores;
-    bool is_calm;
+    bool is_asked, is_calm;
 };
 
 static bool is_calm(const struct vs_linear_scores *s)
@@ -337,19 +341,21 @@ static void ask_model(const struct vs_scan *s, const struct where *w, struct opi
     vs_linear_score(w->text, w->n, s->config->check, scores);
     ret->is_calm = words == FEW && is_calm(scores);
     scores->score = scores->score * words / FEW;
+    ret->is_asked = true;
 }
 
-/* Both together count; the model is told where it is sure. It was asked about `w`; rules looked at a part of it, s->where. */
+/* Both together count, but no less than rules by themselves; the model is told where it is sure. It was asked about `w`; rules
+ * looked at a part of it, s->where. */
 static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct opinion *model)
 {
-    unsigned worth = worth_of(model->scores.score, rules, w->n);
+    unsigned worth = model->is_asked ? worth_of(model->scores.score, w->n) : 0;
     if (worth >= SURE && rules < TOLD && vs_is_list(w->text, w->n))
         worth = worth * LISTED / 1000;
-    bool halves = model->is_calm && s->is_calmable && is_calm_near(s, s->where);
-    unsigned score = together(halves ? rules / CALMED : rules, worth);
-    s->ret->score = score > s->ret->score ? score : s->ret->score;
+    rules = model->is_calm && s->is_calmable && is_calm_near(s, s->where) ? rules / CALMED : rules;
+    unsigned both = worth + (model->is_asked ? rules * BESIDE / 1000 : 0), score = most(rules, both < MOST ? both : MOST);
+    s->ret->score = most(s->ret->score, score);
     if (worth >= SURE)
-        tell_injection(s, w, "model", "linear", worth, model->scores.start, model->scores.end);
+        tell_injection(s, w, "model", "linear", worth < MOST ? worth : MOST, model->scores.start, model->scores.end);
 }
 
 /* ---- a text ---- */

@@ -13,7 +13,8 @@ static struct { uint32_t first; uint8_t class; } high[MAX_HIGH];        /* runs 
 static unsigned n_high;
 
 /* Before main, so that no lookup has to ask whether the tables are there. */
-__attribute__((constructor)) static void start(void)
+/* Before the other tables that are made before main: what makes them may ask what a character is. */
+__attribute__((constructor(101))) static void start(void)
 {
     assert(vs_unicode_classes_n <= 256);
     for (unsigned i = 0; i < vs_unicode_classes_n; i++) {

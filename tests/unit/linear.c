@@ -1,6 +1,7 @@
 /* rooms: filter unicode base */
 /* The linear model: scores against those that the trainer computed by itself (golden/linear/scores.jsonl), features whatever stands
  * beside a word, any bytes, and time that grows with the text alone. */
+#include "filter/concepts.h"
 #include "filter/linear.h"
 #include "../support/cpu_time.h"
 
@@ -92,6 +93,58 @@ static void test_span(void **state)
     assert_true(s.start <= at + sizeof attack && s.end >= at);
 }
 
+/* The buckets of concepts that a text has, each once, as a set of hashes. */
+struct concepts { uint32_t bucket[64]; unsigned n; };
+
+static void see_concepts(void *arg, const struct vs_linear_word *w)
+{
+    struct concepts *c = arg;
+    for (unsigned i = 0; i < w->n; i++)
+        if (w->bucket[i] >= VS_LINEAR_WORDS && c->n < 64)
+            c->bucket[c->n++] = w->bucket[i];
+}
+
+static unsigned in_common(const char *a, const char *b)
+{
+    struct concepts x = { .n = 0 }, y = { .n = 0 };
+    vs_linear_words(a, strlen(a), see_concepts, &x);
+    vs_linear_words(b, strlen(b), see_concepts, &y);
+    unsigned n = 0;
+    for (unsigned i = 0; i < x.n; i++)
+        for (unsigned k = 0; k < y.n; k++)
+            if (x.bucket[i] == y.bucket[k]) {
+                y.bucket[k] = 0;
+                n++;
+                break;
+            }
+    return n;
+}
+
+/* Words of one meaning have the same features, in every language: by themselves, by a stem, as a phrase, and together. */
+static void test_concepts(void **state)
+{
+    (void)state;
+    assert_int_equal(in_common("disregard", "garden"), 0);
+    assert_true(in_common("disregard", "vergiss") >= 2);
+    assert_true(in_common("disregarding", "omitting") >= 2);            /* stems */
+    assert_true(in_common("from now on", "ab sofort") >= 1);            /* a phrase, by its last word */
+    assert_true(in_common("\xe5\xbf\xbd\xe7\x95\xa5", "forget") >= 1);            /* 忽略 */
+    assert_true(in_common("Forget the rules", "Vergiss die Regeln") >= 4);
+    assert_true(in_common("Forget the rules", "Die Regeln, vergiss sie") < in_common("Forget the rules", "Vergiss die Regeln"));
+    for (unsigned i = 0; i < VS_CONCEPTS; i++)
+        for (const char *entry = vs_concept_words[i]; *entry;) {
+            size_t n = strcspn(entry, " ");
+            char text[64];
+            assert_true(n > 0 && n < sizeof text);
+            for (size_t k = 0; k < n; k++)
+                text[k] = entry[k] == '_' ? ' ' : entry[k] == '*' ? 0 : entry[k];
+            text[n] = 0;
+            if (!in_common(text, text))
+                fail_msg("%s means nothing", text);
+            entry += n + (entry[n] == ' ');
+        }
+}
+
 struct seen { unsigned words, features, opens, most; uint64_t hash; size_t end; };
 
 static void see(void *arg, const struct vs_linear_word *w)
@@ -136,7 +189,7 @@ static void test_words(void **state)
     assert_int_equal(WORDS("\xff\xfe\x80").words, 0);
     assert_int_equal(WORDS("a\xff" "b").words, 2);
     assert_int_equal(WORDS("").words, 0);
-    assert_true(WORDS("<|[[{{ \"'` <|wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww").most < 64);
+    assert_true(WORDS("<|[[{{ \"'` <|wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww").most < 96);
 }
 
 /* Random bytes, and random pieces of UTF-8, in a block of just their size: the sanitizers watch. */
@@ -202,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_sense),
         cmocka_unit_test(test_span),
+        cmocka_unit_test(test_concepts),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_any_bytes),
         cmocka_unit_test(test_linear),
