@@ -125,6 +125,12 @@ def main():
                            ("dec.blk.3.ffn_down.weight", "Q6_K"),
                            ("dec.blk.3.cross_attn_v.weight", "Q6_K"), ("dec.blk.1.cross_attn_v.weight", "Q4_K")):
             check(f"type of {name}", types[name] == want, types[name])
+        for mix, first in (("Q4_0", "Q4_1"), ("Q5_0", "Q5_1")):
+            veritas("quantize", both, out, "--type", mix)
+            types = types_of(out)
+            for name, want in (("enc.blk.0.ffn_down.weight", first), ("enc.blk.1.ffn_down.weight", mix),
+                               ("enc.blk.0.ffn_up.weight", mix)):
+                check(f"{mix}, type of {name}", types[name] == want, types[name])
 
         # one file, whatever the number of threads; an older file is replaced, and is no input of its own
         veritas("quantize", full, out, "--type", "Q3_K_M", "--threads", "1")

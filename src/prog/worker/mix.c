@@ -28,7 +28,9 @@ struct vs_mix {
 
 static const struct vs_mix mixes[] = {
     PLAIN("F32", 0, F32, F32),     PLAIN("F16", 1, F16, F16),     PLAIN("BF16", 32, BF16, BF16),  PLAIN("Q8_0", 7, Q8_0, Q8_0),
-    PLAIN("Q4_0", 2, Q4_0, Q6_K),  PLAIN("Q4_1", 3, Q4_1, Q6_K),  PLAIN("Q5_0", 8, Q5_0, Q6_K),   PLAIN("Q5_1", 9, Q5_1, Q6_K),
+    PLAIN("Q4_1", 3, Q4_1, Q6_K),  PLAIN("Q5_1", 9, Q5_1, Q6_K),
+    { "Q4_0", 2, VS_Q4_0, VS_Q6_K, VS_Q4_0, { { "ffn_down", EIGHTH, VS_Q4_1 } } },
+    { "Q5_0", 8, VS_Q5_0, VS_Q6_K, VS_Q5_0, { { "ffn_down", EIGHTH, VS_Q5_1 } } },
     PLAIN("Q6_K", 18, Q6_K, Q6_K), PLAIN("Q5_K_S", 16, Q5_K, Q6_K), PLAIN("Q3_K_S", 11, Q3_K, Q6_K),
     PLAIN("NVFP4", 39, NVFP4, Q8_0), PLAIN("MXFP4", 38, MXFP4, Q8_0),
     { "Q2_K", 10, VS_Q2_K, VS_Q6_K, VS_Q2_K,
