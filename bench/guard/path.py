@@ -19,6 +19,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../../tests/e2
 import client as c                                      # noqa: E402
 
 BIN, MODEL, ROUNDS = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 7
+if not os.path.isfile(MODEL):
+    sys.exit(f"{MODEL} is no file; MODEL is a model's file, not its name")
 OFF = {"injection": {zone: {"mode": "off"} for zone in ("user", "retrieved", "tool")}, "secrets": {"input": "off", "output": "off"},
        "output": {"control": "off", "system_prompt": "off"}}
 ON = {"injection": {zone: {"mode": "warn"} for zone in ("user", "retrieved", "tool")}, "pii": {"input": "warn", "output": "redact"},
