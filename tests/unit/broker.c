@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -295,6 +296,57 @@ static void test_a_limit_counts_what_is_not_taken(void **state)
     end_talk(&r, fd);
 }
 
+/* A request of the first peer that runs; what its client hears is read from `heard`. */
+static struct request *run_one(struct room *r, size_t most, int cancel, struct vs_conn *heard)
+{
+    struct peer *p = &r->peers[0];
+    int ends[2];
+    room_init(r);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    vs_conn_init(&p->conn, ends[0], &vs_ipc_from_client, VS_AT_OPEN);
+    vs_conn_init(heard, ends[1], &vs_ipc_to_client, VS_AT_OPEN);
+    p->memory.limit = most;
+    p->conn.budget = &p->memory;
+    p->conn.corked = true;
+    struct request *q = enter(r, 0, VS_PRIORITY_NORMAL);
+    struct run *run = calloc(1, sizeof *run);
+    assert_non_null(run);
+    *run = (struct run){ .request = q, .id = 9, .cancel = cancel };
+    queue_remove(&r->model.queue, q);
+    p->n_requests = 1;
+    q->model = &r->model;
+    q->run = r->model.runs = run;
+    r->model.n_runs = 1;
+    q->place = PLACE_RUNNING;
+    q->began = true;
+    return q;
+}
+
+/* The one frame that its client got, and the outcome in it. */
+static uint16_t hear_end(struct room *r, struct vs_conn *heard, struct vs_outcome *ret)
+{
+    struct vs_frame f;
+    struct vs_payload payload;
+    struct vs_error err;
+    peer_flush(&r->peers[0]);
+    assert_int_equal(vs_conn_read(heard), VS_OK);
+    int status = vs_conn_next(heard, &f, &err);
+    if (status == VS_E_BUSY && vs_conn_read(heard) == VS_OK)
+        status = vs_conn_next(heard, &f, &err);
+    assert_int_equal(status, VS_OK);
+    assert_int_equal(vs_payload_split(f.data, f.n, VS_MAX_ENVELOPE, &payload, &err), VS_OK);
+    assert_int_equal(vs_outcome_parse(payload.envelope, payload.envelope_bytes, ret, &err), VS_OK);
+    return f.type;
+}
+
+static void end_one(struct room *r, struct vs_conn *heard)
+{
+    metrics_free(&r->broker);
+    vs_conn_clear(heard);
+    vs_conn_clear(&r->peers[0].conn);
+    assert_int_equal(r->peers[0].memory.used, 0);
+}
+
 /* A worker's ERROR for whose body there was no room: who was cancelled hears that, and not of a result. */
 static void test_an_error_without_room(void **state)
 {
@@ -305,38 +357,110 @@ static void test_an_error_without_room(void **state)
         struct room r;
         struct vs_conn heard;
         struct vs_frame f = { .type = VS_MSG_ERROR, .id = 9, .fd = -1, .is_refused = true };
-        struct vs_payload payload;
         struct vs_outcome outcome;
-        struct vs_error err;
-        struct peer *p = &r.peers[0];
-        int ends[2];
-        room_init(&r);
-        p->memory.limit = MAX_PEER_MEMORY;
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-        vs_conn_init(&p->conn, ends[0], &vs_ipc_from_client, VS_AT_OPEN);
-        vs_conn_init(&heard, ends[1], &vs_ipc_to_client, VS_AT_OPEN);
-        struct request *q = enter(&r, 0, VS_PRIORITY_NORMAL);
-        struct run *run = calloc(1, sizeof *run);
-        assert_non_null(run);
-        *run = (struct run){ .request = q, .id = f.id, .cancel = cases[i].cancel };
-        queue_remove(&r.model.queue, q);
-        p->n_requests = 1;
-        q->model = &r.model;
-        q->run = r.model.runs = run;
-        r.model.n_runs = 1;
-        q->place = PLACE_RUNNING;
-        q->began = true;
+        run_one(&r, MAX_PEER_MEMORY, cases[i].cancel, &heard);
         run_on_terminal(&r.broker, &r.model, &f);
-        peer_flush(p);
-        assert_int_equal(vs_conn_read(&heard), VS_OK);
-        assert_int_equal(vs_conn_next(&heard, &f, &err), VS_OK);
-        assert_int_equal(f.type, VS_MSG_ERROR);
-        assert_int_equal(vs_payload_split(f.data, f.n, VS_MAX_ENVELOPE, &payload, &err), VS_OK);
-        assert_int_equal(vs_outcome_parse(payload.envelope, payload.envelope_bytes, &outcome, &err), VS_OK);
+        assert_int_equal(hear_end(&r, &heard, &outcome), VS_MSG_ERROR);
         assert_int_equal(outcome.error.code, cases[i].told);
-        metrics_free(&r.broker);
-        vs_conn_clear(&heard);
-        vs_conn_clear(&p->conn);
+        end_one(&r, &heard);
+    }
+}
+
+enum { RESULT = 64 << 10 };
+
+/* The worker ends the request with a result of so many bytes. */
+static void complete(struct room *r)
+{
+    static const char text[RESULT];
+    struct vs_buf out = { 0 };
+    struct vs_outcome outcome = { .finish_reason = "stop" };
+    size_t begin = vs_payload_begin(&out);
+    vs_outcome_dump(&outcome, &out);
+    vs_payload_end(&out, begin);
+    vs_buf_add(&out, text, sizeof text);
+    assert_int_equal(out.status, VS_OK);
+    struct vs_frame f = { .type = VS_MSG_COMPLETE, .id = 9, .fd = -1, .data = (const uint8_t *)out.data, .n = (uint32_t)out.n };
+    run_on_terminal(&r->broker, &r->model, &f);
+    vs_buf_clear(&out);
+}
+
+static const struct { size_t room; int told; const char *finish; } rooms[] = {
+    { 2 * RESULT, VS_OK, "stop" }, { RESULT, VS_E_LIMIT, "LIMIT" }, { 2 << 10, VS_E_LIMIT, "LIMIT" },
+};
+
+/* Where there is no room for a result, what is counted is what the client is told. */
+static void test_an_end_is_counted_as_it_is_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        struct room r;
+        struct vs_conn heard;
+        struct vs_outcome outcome;
+        struct request *q = run_one(&r, rooms[i].room, VS_OK, &heard);
+        memset(q->trace, 'a', sizeof q->trace - 1);
+        complete(&r);
+        assert_int_equal(hear_end(&r, &heard, &outcome), rooms[i].told ? VS_MSG_ERROR : VS_MSG_COMPLETE);
+        assert_int_equal(outcome.error.code, rooms[i].told);
+        json_t *traces = metrics_traces_json(&r.broker), *one = json_array_get(json_object_get(traces, "requests"), 0);
+        assert_string_equal(json_string_value(json_object_get(one, "finish")), rooms[i].finish);
+        json_decref(traces);
+        end_one(&r, &heard);
+    }
+}
+
+/* The next record that the log's writer gets has these words. */
+static void hear_record(struct room *r, struct vs_conn *writer, const char *event, const char *words)
+{
+    struct vs_frame f;
+    struct vs_error err;
+    char text[4096];
+    audit_flush(&r->broker);
+    int status = vs_conn_next(writer, &f, &err);
+    if (status == VS_E_BUSY && vs_conn_read(writer) == VS_OK)
+        status = vs_conn_next(writer, &f, &err);
+    assert_int_equal(status, VS_OK);
+    assert_int_equal(f.type, VS_MSG_RECORD);
+    snprintf(text, sizeof text, "%.*s", (int)f.n, (const char *)f.data);
+    if (!strstr(text, event) || !strstr(text, words) || !strstr(text, "\"number\":77"))
+        fail_msg("%s: no %s, %s", text, event, words);
+}
+
+/* And so is what the log says; where its writer fails behind that, another record takes it back. */
+static void test_an_end_is_told_as_it_is_logged(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof rooms / sizeof *rooms; i++) {
+        struct room r;
+        struct vs_conn heard, writer;
+        struct vs_outcome outcome;
+        int ends[2];
+        char words[64];
+        size_t at = i / 2;
+        bool fails = i % 2;
+        struct request *q = run_one(&r, rooms[at].room, VS_OK, &heard);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+        vs_conn_init(&r.broker.audit.conn, ends[0], &vs_ipc_from_audit, VS_AT_OPEN);
+        vs_conn_init(&writer, ends[1], &vs_ipc_to_audit, VS_AT_OPEN);
+        r.broker.audit.conn.corked = r.broker.audit.is_on = r.broker.audit.is_known = true;
+        q->is_recorded = true;
+        q->number = 77;
+        complete(&r);
+        snprintf(words, sizeof words, "\"finish\":\"%s\",\"status_id\":%d", rooms[at].finish, rooms[at].told ? 2 : 1);
+        hear_record(&r, &writer, "\"event\":\"answer\"", words);
+        assert_int_equal(q->place, PLACE_CLOSING);
+        if (fails) {
+            r.broker.now += 60 * SECOND;
+            audit_timers(&r.broker);
+            hear_record(&r, &writer, "\"event\":\"undelivered\"", "the audit log cannot be written");
+        } else {
+            assert_int_equal(vs_conn_send(&writer, VS_MSG_WRITTEN, 0, 0, "\1\0\0\0\0\0\0", 8, -1), VS_OK);
+            audit_ready(&r.broker, POLLIN);
+        }
+        assert_int_equal(hear_end(&r, &heard, &outcome), fails || rooms[at].told ? VS_MSG_ERROR : VS_MSG_COMPLETE);
+        assert_int_equal(outcome.error.code, fails ? VS_E_SYSTEM : rooms[at].told);
+        audit_clear(&r.broker);
+        vs_conn_clear(&writer);
+        end_one(&r, &heard);
     }
 }
 
@@ -352,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_who_reads_nothing_costs_nothing),
         cmocka_unit_test(test_a_limit_counts_what_is_not_taken),
         cmocka_unit_test(test_an_error_without_room),
+        cmocka_unit_test(test_an_end_is_counted_as_it_is_told),
+        cmocka_unit_test(test_an_end_is_told_as_it_is_logged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

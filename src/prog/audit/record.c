@@ -36,6 +36,7 @@ static const struct event {
     { "unloaded",    APPLICATION_LIFECYCLE, 7,     "Disable", INFORMATIONAL },
     { "request",     API_ACTIVITY,          OTHER, "Begin",  INFORMATIONAL },
     { "answer",      API_ACTIVITY,          OTHER, "End",    INFORMATIONAL },
+    { "undelivered", API_ACTIVITY,          OTHER, "Not delivered", MEDIUM },   /* what `answer` says its client did not get */
     { "finding",     DETECTION_FINDING,     1,     "Create", MEDIUM },          /* of the guard */
     { "blocked_call", DETECTION_FINDING,    1,     "Create", HIGH },            /* a process tried what its sandbox forbids */
     { "key_added",   ACCOUNT_CHANGE,        1,     "Create", LOW },

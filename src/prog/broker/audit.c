@@ -1,7 +1,7 @@
 /* prog/broker/audit.c - the log's side here: what happened goes to its writer, and nobody is answered before that is written.
  *
  *     a request comes --record--> writer --WRITTEN--> its worker may have it
- *     its outcome     --record--> writer --WRITTEN--> the client is told
+ *     its outcome     --record--> writer --WRITTEN--> the client is told, or, where that fails, a record says that it was not
  *
  * Records are numbered and kept until they are known to be written, so a writer that was started again gets what the one before it
  * had not written. When there is no writer for AUDIT_TIME, or it writes nothing for so long, requests are refused and those that
@@ -396,6 +396,17 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
     return AUDIT_WAIT;
 }
 
+void audit_undelivered(struct broker *b, struct request *r, const char *why)
+{
+    struct vs_buf f = { 0 };
+    if (!b->audit.is_on || !r->is_recorded)
+        return;
+    put_who(&f, r);
+    put_text(&f, "message", why);
+    put_number(&f, "status_id", 2);
+    keep(b, "undelivered", &f);
+}
+
 void audit_forget(struct request *r)
 {
     if (r->begin_record)
@@ -418,7 +429,7 @@ static void let_go(struct broker *b, struct record *r, bool is_well)
     }
     if (ends) {
         ends->end_record = NULL;
-        request_deliver(b, ends, is_well);
+        request_deliver(b, ends, is_well ? NULL : "the audit log cannot be written");
     }
 }
 

@@ -493,8 +493,8 @@ void request_lose(struct request *r);                          /* what goes out 
 bool request_can_go_on(const struct request *r);               /* in another worker */
 /* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
-/* Its record is written, or its receipt signed: when both are, the client is told. False: they will not be, and it has failed. */
-void request_deliver(struct broker *b, struct request *r, bool is_written);
+/* Its record is written, or a receipt of it signed: when all are, the client is told. A failure (NULL: none): it is told that. */
+void request_deliver(struct broker *b, struct request *r, const char *failure);
 /* Of an answer whose end does not say it: what the worker took of the prompt, when we know, and what came of it. */
 void request_usage(const struct request *r, struct vs_outcome *o);
 /* REJECTED or ERROR, as its place says; VS_E_BUSY says when to come again. */
@@ -532,11 +532,12 @@ void receipt_head(const struct request *r, struct vs_head *ret);       /* what i
 void receipt_token(struct request *r, const struct vs_token_view *t);  /* goes to its client */
 void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f);
 void receipt_on_kept(struct broker *b, struct model *m, struct vs_frame *f);   /* content, of which the operator keeps some */
-/* How it ended. True: its client is told when that is signed (request_deliver). */
+/* How it ended. So many are to be signed before its client is told (request_deliver). */
 unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o);
 json_t *receipt_chains(const struct request *r);               /* of its answers, for the log: a new list */
 void receipt_opens(const struct request *r, struct vs_outcome *ret);   /* what the client needs to read it */
 void receipt_tell(struct broker *b, struct request *r);       /* the client gets what is signed */
+size_t receipt_bound(const struct request *r);                 /* bytes of the frames that tell it */
 size_t receipt_kept_bytes(const struct request *r);            /* of its KEPT frames, until they are signed and it is freed */
 void receipt_free(struct broker *b, struct request *r);
 void receipts_hash(struct broker *b);                          /* a slice of a large body, where one is to be hashed */
@@ -561,6 +562,8 @@ void audit_text(struct broker *b, struct request *r, const char *text, size_t n)
 enum audit_ends { AUDIT_TELL, AUDIT_WAIT, AUDIT_LOST };
 enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_outcome *o);
 void audit_hash(struct broker *b);      /* a slice of a large body, where one is to be hashed */
+/* Its client does not get what the record of its end says. */
+void audit_undelivered(struct broker *b, struct request *r, const char *why);
 void audit_forget(struct request *r);   /* it is freed */
 void audit_note(struct broker *b, const char *event, json_t *fields);  /* anything else; steals fields */
 void audit_clear(struct broker *b);

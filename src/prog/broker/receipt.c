@@ -108,7 +108,7 @@ void receipts_on_signed(struct broker *b, const struct vs_frame *f)
     vs_buf_reset(&m->text);
     vs_buf_add(&m->text, f->data, f->n);
     m->is_signed = m->text.status == VS_OK;
-    request_deliver(b, m->request, m->is_signed);
+    request_deliver(b, m->request, m->is_signed ? NULL : "the receipt could not be signed");
 }
 
 void receipts_fail(struct broker *b, const char *why)
@@ -116,7 +116,9 @@ void receipts_fail(struct broker *b, const char *why)
     while (b->audit.unsigned_first) {
         struct made *m = b->audit.unsigned_first;
         unlink_made(b, m);
-        request_deliver(b, m->request, b->audit.continues);
+        if (b->audit.continues && m->request->n_awaited == 1)      /* the last of them */
+            audit_undelivered(b, m->request, "the receipt could not be signed: the answer went without it");
+        request_deliver(b, m->request, b->audit.continues ? NULL : why);
     }
     for (struct peer *p = b->peers; p && !b->audit.continues; p = p->next)
         for (struct request *r = p->requests; r; r = r->peer_next)
@@ -390,7 +392,6 @@ unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcom
     unsigned n = 0;
     if (!c || b->audit.is_failed)
         return 0;
-    receipt_lose_body(r);
     for (unsigned i = 0; i < c->n; i++) {
         struct made *m = answer_of(c, i);
         n += m && end_one(b, r, m, o);
@@ -448,6 +449,11 @@ void receipt_tell(struct broker *b, struct request *r)
         else if (m && m->is_signed)
             tell_one(b, r, m, i);
     }
+}
+
+size_t receipt_bound(const struct request *r)
+{
+    return r->receipt ? r->receipt->n * (VS_FRAME_HEADER + (size_t)VS_MAX_RECEIPT) : 0;
 }
 
 size_t receipt_kept_bytes(const struct request *r)

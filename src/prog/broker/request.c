@@ -167,6 +167,7 @@ static bool has_room(struct request *r, struct sent *s)
 
 static void forget(struct request *r)
 {
+    receipt_lose_body(r);
     for (unsigned i = 0; i < r->n_choices; i++)
         free(r->sent[i].id);
     free(r->sent);
@@ -178,10 +179,8 @@ static void forget(struct request *r)
 
 void request_lose(struct request *r)
 {
-    if (!r->is_lost) {
-        receipt_lose_body(r);
+    if (!r->is_lost)
         forget(r);
-    }
     r->is_lost = true;
 }
 
@@ -254,18 +253,6 @@ static void add_outcome(const struct request *r, const struct vs_outcome *outcom
     vs_payload_end(ret, begin);
 }
 
-static int send_outcome(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body,
-                        size_t n)
-{
-    struct vs_buf head = { 0 };
-    add_outcome(r, outcome, &head);
-    int status = head.status;
-    if (status == VS_OK)
-        status = peer_send_parts(b, r->peer, type, r->id, head.data, head.n, body, n);
-    vs_buf_clear(&head);
-    return status;
-}
-
 /* For the log: who asked what of whom, and what came of it; never what was said. */
 static void log_end(struct broker *b, const struct request *r, const struct vs_outcome *o)
 {
@@ -316,73 +303,84 @@ void request_usage(const struct request *r, struct vs_outcome *o)
     o->has_usage = true;
 }
 
-/* There is no room for its body: a result is nothing without it, an error is. */
+/* The bytes of the frames that end it are counted before anybody writes down or hears how it ends. */
+static bool keep_end(struct request *r, size_t n)
+{
+    forget(r);
+    size_t all = r->counted + receipt_bound(r) + VS_FRAME_HEADER + VS_MAX_ENVELOPE + n;
+    if (request_keep(r, all))
+        return true;
+    peer_flush(r->peer);                /* what this turn has said goes out first */
+    return request_keep(r, all);
+}
+
+/* There is no room for its body: a result is nothing without it, an error is. What the guard found stays. */
 static struct vs_outcome without_body(uint16_t type, const struct vs_outcome *outcome)
 {
-    struct vs_outcome failure = { .has_usage = outcome->has_usage, .usage = outcome->usage };
+    struct vs_outcome failure = *outcome;
     if (type == VS_MSG_ERROR)
-        return *outcome;
+        return failure;
+    failure.finish_reason[0] = 0;
     vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
     return failure;
 }
 
-/* The frame that ends it, or the one that says that there was no room for that. */
-static void tell(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+/* What would be told is not in the log, or has no receipt. */
+static struct vs_outcome not_to_be_told(const struct request *r, const char *why)
 {
-    leave_line(r);
-    int status = send_outcome(b, r, type, outcome, body, n);
-    forget(r);
-    if (status == VS_E_LIMIT && n) {
-        const struct vs_outcome failure = without_body(type, outcome);
-        status = send_outcome(b, r, VS_MSG_ERROR, &failure, NULL, 0);
-    }
-    if (status != VS_OK)
-        r->peer->gone = true;           /* it can't be told how its request ended */
+    struct vs_outcome failure = { .has_usage = r->has_usage, .usage = r->usage };
+    vs_error_set(&failure.error, VS_E_SYSTEM, "%s", why);
+    return failure;
 }
 
-/* The frame that ends it, for later. */
-static bool hold(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+static uint16_t failure_type(const struct request *r)
 {
+    return r->began ? VS_MSG_ERROR : VS_MSG_REJECTED;
+}
+
+/* The frame that ends it, in the room that was kept for it. */
+static void tell(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    struct vs_buf head = { 0 };
+    leave_line(r);
     forget(r);
-    if (!request_keep(r, r->counted + n + VS_MAX_ENVELOPE))
-        return false;
+    add_outcome(r, outcome, &head);
+    if (head.status != VS_OK || peer_send_parts(b, r->peer, type, r->id, head.data, head.n, body, n) != VS_OK)
+        r->peer->gone = true;           /* it can't be told how its request ended */
+    vs_buf_clear(&head);
+}
+
+/* The same for later. */
+static void hold(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    r->place = PLACE_CLOSING;
     r->closing_type = type;
     add_outcome(r, outcome, &r->closing);
     vs_buf_add(&r->closing, body, n);
-    return r->closing.status == VS_OK;
 }
 
-static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+static void tell_held(struct broker *b, struct request *r)
 {
-    r->place = PLACE_CLOSING;
-    if (hold(r, type, outcome, body, n))
-        return;
-    const struct vs_outcome failure = without_body(type, outcome);
-    vs_buf_clear(&r->closing);
-    hold(r, VS_MSG_ERROR, &failure, NULL, 0);
+    leave_line(r);
+    forget(r);
+    receipt_tell(b, r);
+    if (peer_send_parts(b, r->peer, r->closing_type, r->id, r->closing.data, r->closing.n, NULL, 0) != VS_OK)
+        r->peer->gone = true;
 }
 
-static void tell_unlogged(struct broker *b, struct request *r)
+void request_deliver(struct broker *b, struct request *r, const char *failure)
 {
-    struct vs_outcome failure = { .has_usage = r->has_usage, .usage = r->usage };
-    vs_error_set(&failure.error, VS_E_SYSTEM, "%s", r->is_recorded ? "the audit log cannot be written"
-                                                                    : "the receipt could not be signed");
-    tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
-}
-
-void request_deliver(struct broker *b, struct request *r, bool is_written)
-{
-    if (r->place != PLACE_CLOSING || (is_written && --r->n_awaited > 0))
+    if (r->place != PLACE_CLOSING || (!failure && --r->n_awaited > 0))
         return;
     r->peer->together_until = 0;
-    if (!is_written || r->closing.status != VS_OK || !r->closing.n) {
-        tell_unlogged(b, r);
+    if (!failure && r->closing.status != VS_OK)
+        failure = vs_status_text(r->closing.status);
+    if (failure) {
+        const struct vs_outcome told = not_to_be_told(r, failure);
+        audit_undelivered(b, r, failure);
+        tell(b, r, failure_type(r), &told, NULL, 0);
     } else {
-        leave_line(r);
-        receipt_tell(b, r);
-        if (peer_send_parts(b, r->peer, r->closing_type, r->id, r->closing.data, r->closing.n, NULL, 0) != VS_OK)
-            r->peer->gone = true;
-        forget(r);
+        tell_held(b, r);
     }
     vs_buf_clear(&r->closing);
 }
@@ -392,18 +390,30 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     if (r->place == PLACE_ENDED || r->place == PLACE_CLOSING)
         return;
     leave_place(b, r);
+    struct vs_outcome failure;
+    if (!keep_end(r, n) && n) {
+        failure = without_body(type, outcome);
+        outcome = &failure;
+        type = VS_MSG_ERROR;
+        n = 0;
+        keep_end(r, n);                 /* it is short, and tried in any case */
+    }
     r->has_usage = outcome->has_usage;
     r->usage = outcome->usage;
     limits_end(b, r, outcome);
     enum audit_ends ends = audit_end(b, r, outcome);
+    if (ends == AUDIT_LOST) {
+        failure = not_to_be_told(r, "the audit log cannot be written");
+        outcome = &failure;
+        type = failure_type(r);
+        n = 0;
+    }
     r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST ? receipt_end(b, r, outcome) : 0);
     if (r->n_awaited) {
         audit_flush(b);                 /* the client waits for the writer, which is woken while the rest is done here */
         if (r->peer->n_requests == 1)   /* nothing else is on its way: one frame after the other would wake the client twice */
             r->peer->together_until = b->now + TOGETHER_TIME;
-        end_by_log(r, type, outcome, body, n);
-    } else if (ends == AUDIT_LOST) {
-        tell_unlogged(b, r);
+        hold(r, type, outcome, body, n);
     } else {
         tell(b, r, type, outcome, body, n);
     }
@@ -421,7 +431,7 @@ void request_fail_hints(struct broker *b, struct request *r, int code, const cha
     struct vs_outcome outcome = { .hints = *hints };
     vs_error_set(&outcome.error, code, "%s", text);
     request_usage(r, &outcome);
-    request_end(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &outcome, NULL, 0);
+    request_end(b, r, failure_type(r), &outcome, NULL, 0);
 }
 
 void request_withdraw(struct broker *b, struct request *r, int code, const char *text)
