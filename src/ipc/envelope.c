@@ -623,9 +623,12 @@ static bool outcome_read(const char *data, size_t n, struct vs_outcome *ret)
 
 int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err)
 {
-    if (outcome_read(data, n, ret))
+    struct vs_outcome o;
+    if (outcome_read(data, n, &o)) {
+        *ret = o;
         return VS_OK;
-    struct vs_outcome o = { 0 };
+    }
+    o = (struct vs_outcome){ 0 };
     struct vs_error why;
     json_t *json = vs_json_parse(data, n, &why), *v;
     if (!json)

@@ -362,6 +362,42 @@ static void test_own_heads(void)
     }
 }
 
+/* As they are written here, or almost: read to the same, or refused, as behind a blank, which only the general way takes. */
+static void test_own_outcomes(void)
+{
+#define COUNTS "\"prompt_tokens\":1,\"completion_tokens\":2"
+#define USAGE(last) "\"usage\":{" COUNTS ",\"cached_tokens\":0,\"drafted_tokens\":0,\"accepted_tokens\":0," \
+                    "\"recomputed_tokens\":0,\"resumed\":" last "}"
+    static const struct { const char *text; bool is_well; } outcomes[] = {
+        { "{}", true }, { "{\"finish_reason\":\"stop\"," USAGE("3") ",\"model_digest\":\"" SALT "\",\"salt\":\"" SALT "\"}", true },
+        { "{" USAGE("9223372036854775807") "}", true }, { "{" USAGE("9223372036854775808") "}", false },
+        { "{" USAGE("18446744073709551617") "}", false }, { "{" USAGE("00") "}", false }, { "{" USAGE("-0") "}", true },
+        { "{" USAGE("-1") "}", false }, { "{" USAGE("1e0") "}", false }, { "{" USAGE("") "}", false },
+        { "{" USAGE("0") "," USAGE("0") "}", false }, { "{\"usage\":{" COUNTS "}}", false },
+        { "{\"usage\":{" COUNTS ",\"cached_tokens\":0}}", true }, { "{\"usage\":{" COUNTS ",\"cached_tokens\":0,\"x\":1}}", false },
+        { "{\"finish_reason\":\"\"}", false }, { "{\"finish_reason\":\"st\\u006fp\"}", true },
+        { "{\"finish_reason\":\"Stop\"}", false }, { "{\"finish_reason\":\"st\xffp\"}", false },
+        { "{\"finish_reason\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", true },
+        { "{\"finish_reason\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", false },
+        { "{\"salt\":\"" SALT "\",\"model_digest\":\"" SALT "\"}", true },
+        { "{\"salt\":\"" SALT "\",\"salt\":\"" SALT "\"}", false },
+        { "{\"salt\":\"" SALT "0\"}", false }, { "{\"salt\":\"\"}", false }, { "{\"model_digest\":null}", true },
+        { "{\"finish_reason\":\"stop\"", false }, { "{\"finish_reason\":\"stop\"}}", false },
+        { "{\"finish_reason\":\"stop\",}", false },
+        { "{,}", false }, { "{", false }, { "", false }, { "[]", false },
+    };
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+        static const struct vs_outcome untouched = { .finish_reason = "untouched" };
+        struct vs_outcome own = untouched, general = untouched;
+        struct vs_error err;
+        char text[1024];
+        int n = snprintf(text, sizeof text, " %s", outcomes[i].text);
+        bool is_well = vs_outcome_parse(text + 1, (size_t)n - 1, &own, &err) == VS_OK;
+        if (is_well != outcomes[i].is_well || (vs_outcome_parse(text, (size_t)n, &general, &err) == VS_OK) != is_well)
+            fail_msg("%s: %s", outcomes[i].text, is_well ? "accepted" : err.text);
+        assert_memory_equal(&own, is_well ? &general : &untouched, sizeof own);
+    }
+}
 
 static void test_envelopes(void **state)
 {
@@ -409,6 +445,7 @@ static void test_envelopes(void **state)
             vs_head_clear(&h);
     }
     test_own_heads();
+    test_own_outcomes();
     assert_true(vs_head_is_key("settings", VS_KEY_SETTINGS));
     assert_false(vs_head_is_key("settings", VS_KEYS_MODEL));
 
