@@ -448,6 +448,7 @@ static void test_an_end_is_told_as_it_is_logged(void **state)
         snprintf(words, sizeof words, "\"finish\":\"%s\",\"status_id\":%d", rooms[at].finish, rooms[at].told ? 2 : 1);
         hear_record(&r, &writer, "\"event\":\"answer\"", words);
         assert_int_equal(q->place, PLACE_CLOSING);
+        assert_int_equal(r.peers[0].together_until, r.broker.now + TOGETHER_TIME);
         if (fails) {
             r.broker.now += 60 * SECOND;
             audit_timers(&r.broker);
@@ -458,6 +459,7 @@ static void test_an_end_is_told_as_it_is_logged(void **state)
         }
         assert_int_equal(hear_end(&r, &heard, &outcome), fails || rooms[at].told ? VS_MSG_ERROR : VS_MSG_COMPLETE);
         assert_int_equal(outcome.error.code, fails ? VS_E_SYSTEM : rooms[at].told);
+        assert_int_equal(r.peers[0].together_until, 0);
         audit_clear(&r.broker);
         vs_conn_clear(&writer);
         end_one(&r, &heard);
