@@ -137,7 +137,11 @@ static enum answer match_pattern(const char *pattern, const char *text, size_t n
     }
     if (!ret->open && i == n && !whole)
         return UNDECIDED;
-    if (!ret->open && i < n && at(text, i) & (class | ALNUM))
+    bool is_stop = !ret->open && i < n && text[i] == '.';       /* of a sentence, though the class has it */
+    if (is_stop && i + 1 == n && !whole)
+        return UNDECIDED;
+    is_stop = is_stop && (i + 1 == n || !(at(text, i + 1) & (class | ALNUM)));
+    if (!ret->open && i < n && at(text, i) & (class | ALNUM) && !is_stop)
         return NO;
     ret->end = i;
     ret->tail = class;
@@ -440,17 +444,20 @@ static enum answer try_formats(const struct vs_secrets *s, struct place *p)
     return NO;
 }
 
-/* Whether the word of a shape may begin with this character, have this length and be followed by that one. */
+/* Whether the word of a shape may begin with this character, have this length and be followed by that one: those that are one word
+ * by anything, also by the full stop of a sentence. */
 static bool may_be_shape(char first, size_t length, char next)
 {
     bool is_digit = first >= '0' && first <= '9';
+    if (length == 34 || length == 40 || length == SHAPE_MAX)
+        return true;
     switch (next) {
     case ':': return length == 24 || (is_digit && length >= 8 && length <= 10);
     case '.': return length == 1 ? first == 's' || first == 'b' || first == 'r' : length == 14 || (length >= 23 && length <= 32);
     case '~': return length <= 5;
     case '-': return (is_digit && length <= 3) || length == 32;
     case '_': return length == 6;
-    default: return length == 34 || length == 40 || length == SHAPE_MAX;
+    default: return false;
     }
 }
 

@@ -193,6 +193,11 @@ static void spans_are_exact(void **unused)
         { "\"api_key\": \"q7Zk2Lw9Xp4Rt8Vb3Nm6\",", "q7Zk2Lw9Xp4Rt8Vb3Nm6", "generic-secret" },
         { "the token is q7Zk2Lw9Xp4Rt8Vb3Nm6.", "q7Zk2Lw9Xp4Rt8Vb3Nm6", "generic-secret" },
         { "<token>q7Zk2Lw9Xp4Rt8Vb3Nm6</token>", "q7Zk2Lw9Xp4Rt8Vb3Nm6", "generic-secret" },
+        { "Of you it is $2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW. So",
+          "$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "password-hash" },
+        { "Mine is SK9f86d081884c7d659a2feaa0c55ad015.", "SK9f86d081884c7d659a2feaa0c55ad015", "twilio-key" },
+        { "SK9f86d081884c7d659a2feaa0c55ad015: it is old", "SK9f86d081884c7d659a2feaa0c55ad015", "twilio-key" },
+        { "It was 9f86d081884c7d659a2feaa0c55ad015a3bfNRAL. Then", "9f86d081884c7d659a2feaa0c55ad015a3bfNRAL", "newrelic-license" },
     };
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
