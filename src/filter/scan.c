@@ -352,8 +352,8 @@ static void count_both(struct vs_scan *s, const struct where *w, unsigned rules,
     if (worth >= SURE && rules < TOLD && vs_is_list(w->text, w->n))
         worth = worth * LISTED / 1000;
     rules = model->is_calm && s->is_calmable && is_calm_near(s, s->where) ? rules / CALMED : rules;
-    unsigned both = worth + (model->is_asked ? rules * BESIDE / 1000 : 0), score = most(rules, both < MOST ? both : MOST);
-    s->ret->score = most(s->ret->score, score);
+    unsigned score = most(rules, worth + (model->is_asked ? rules * BESIDE / 1000 : 0));
+    s->ret->score = most(s->ret->score, score < MOST ? score : MOST);
     if (worth >= SURE)
         tell_injection(s, w, "model", "linear", worth < MOST ? worth : MOST, model->scores.start, model->scores.end);
 }
