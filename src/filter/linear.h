@@ -16,8 +16,8 @@
  * score is the mean of the three (or the highest less 200, where that is more) less 30: one kind alone is wrong more often. At
  * 500 it is wrong in about 1 of 100 harmless texts: see bench/results.
  *
- * Integers only: the same score on every machine. Memory: some hundred bytes of stack, and 64 KiB each for what is known of
- * common words and for the lexicon, made before main. Time: linear, some 4 ns for each byte.
+ * Integers only: the same score on every machine. Memory: some hundred bytes of stack; 96 KiB for what is known of common
+ * words and 64 for the lexicon, made before main. Time: linear, some 4 ns for each byte.
  * Any bytes are welcome: what is not valid UTF-8 counts as a mark. Threads: only constant data is read.
  */
 #ifndef VS_FILTER_LINEAR_H

@@ -12,8 +12,8 @@ enum { MAX_HIGH = 64 };
 static struct { uint32_t first; uint8_t class; } high[MAX_HIGH];        /* runs that end above the low planes */
 static unsigned n_high;
 
-/* Before main, so that no lookup has to ask whether the tables are there. */
-/* Before the other tables that are made before main: what makes them may ask what a character is. */
+/* Before main, so that no lookup has to ask whether the tables are there; and before other tables that are made there, since those
+ * may ask what a character is. */
 __attribute__((constructor(101))) static void start(void)
 {
     assert(vs_unicode_classes_n <= 256);
