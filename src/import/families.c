@@ -7,12 +7,12 @@
 
 /* The choice that many newer models make. */
 #define SIGMOID_BY_KEYS { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,             \
-                          .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
+                          .grouped = true, .choice_bias = true, .shared = SHARED, .by_tensor = true }
 
-#define SOFTMAX_WITH_SHARED { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true, .shared_gate = true,             \
+#define SOFTMAX_WITH_SHARED { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = SHARED, .shared_gate = true,           \
                               .split_width = true }
 #define SOFTMAX_BY_KEYS { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,             \
-                          .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
+                          .grouped = true, .choice_bias = true, .shared = SHARED, .by_tensor = true }
 
 static const struct vs_family architectures[] = {
     { .name = "llama", .windows = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
@@ -24,21 +24,21 @@ static const struct vs_family architectures[] = {
     { .name = "chatglm", .fused_up = true },
     { .name = "ernie4_5" },
     { .name = "ernie4_5-moe",
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .choice_bias = true, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .choice_bias = true, .shared = SHARED_IF_THERE } },
     { .name = "granite", .scales = true, .rope_if_finetuned = true },
     { .name = "granitemoe", .scales = true, .rope_if_finetuned = true,
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = SHARED_IF_THERE } },
     { .name = "granite_swa", .scales = true, .windows = true, .rope_list = true, .sinks = SINKS_IF_THERE, .shared_fused_up = true,
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = SHARED_IF_THERE } },
     { .name = "llama4", .qk_norm = QK_BARE_LAST, .windows = true, .chunks = true, .window_period = 4, .default_window = 8192,
       .local_rope_only = true, .full_temperature = 0.1,
-      .experts = { .gating = VS_GATING_SIGMOID, .weigh_input = true, .shared = true, .by_tensor = true } },
+      .experts = { .gating = VS_GATING_SIGMOID, .weigh_input = true, .shared = SHARED, .by_tensor = true } },
     { .name = "arctic", .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .norm = "ffn_norm_exps" } },
     { .name = "minicpm", .scales = true, .embedding_scale = 12, .depth_scale = 1.4, .logit_width = 256 },
     { .name = "smollm3", .rope_period = 4 },
     { .name = "bailingmoe",
-      .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true } },
-    { .name = "deepseek", .experts = { .gating = VS_GATING_SOFTMAX, .scaled = true, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = SHARED } },
+    { .name = "deepseek", .experts = { .gating = VS_GATING_SOFTMAX, .scaled = true, .shared = SHARED } },
     { .name = "deepseek2", .latent = true, .temperature = true, .experts = SOFTMAX_BY_KEYS },
     { .name = "mistral4", .latent = true, .temperature = true, .experts = SOFTMAX_BY_KEYS },
     { .name = "deepseek32", .latent = true, .indexer = true, .experts = SIGMOID_BY_KEYS },
@@ -90,8 +90,8 @@ static const struct vs_family architectures[] = {
       .window_period = 4, .default_window = 4096, .local_rope_only = true },
     { .name = "cohere2moe", .layer_norm = true, .norm_by_key = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true,
       .windows = true, .window_period = 4, .dense_first = true, .local_rope_only = true, .lead_rope = true,
-      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true,
-                   .halved = true, .by_tensor = true } },
+      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,
+                   .shared = SHARED_IF_THERE, .halved = true, .by_tensor = true } },
     { .name = "grok", .neox = true, .activation = VS_ACT_GELU_TANH, .post_norm = true, .attention_post_norm = "attn_output_norm",
       .ffn_post_norm = "layer_output_norm", .scales = true, .embedding_scale = 78.38367176906169, .multiply_logits = true,
       .logit_scale = 0.5773502691896257, .output_scale = 0.08838834764831845, .capped = true, .attention_softcap = 30,
@@ -124,7 +124,7 @@ static const struct vs_family architectures[] = {
     { .name = "codeshell", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
     { .name = "apertus", .neox = true, .qk_norm = QK_HEAD, .activation = VS_ACT_XIELU, .no_gate = true },
     { .name = "pangu-embedded", .neox = true },
-    { .name = "qwen2moe", .neox = true, .experts = { .gating = VS_GATING_SOFTMAX, .shared = true, .shared_gate = true } },
+    { .name = "qwen2moe", .neox = true, .experts = { .gating = VS_GATING_SOFTMAX, .shared = SHARED, .shared_gate = true } },
     { .name = "qwen3", .neox = true, .qk_norm = QK_HEAD },
     { .name = "qwen3moe", .neox = true, .qk_norm = QK_HEAD, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "grovemoe", .neox = true, .qk_norm = QK_HEAD,
@@ -132,7 +132,7 @@ static const struct vs_family architectures[] = {
     { .name = "olmoe", .neox = true, .qk_norm = QK_ROW, .experts = { .gating = VS_GATING_SOFTMAX } },
     { .name = "dots1", .neox = true, .qk_norm = QK_HEAD,
       .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true,
-                   .shared = true } },
+                   .shared = SHARED } },
     { .name = "minimax-m2", .neox = true, .qk_norm = QK_ROW,
       .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .choice_bias = true } },
     { .name = "glm4moe", .neox = true, .qk_norm = QK_HEAD, .qk_norm_optional = true, .ffn_norm = "post_attention_norm",
@@ -154,7 +154,7 @@ static const struct vs_family architectures[] = {
       .final_norm = "token_embd_norm",
       .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .choice_bias = true } },
     { .name = "hunyuan-moe", .neox = true, .qk_norm = QK_HEAD_LAST,
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = SHARED } },
     { .name = "qwen35", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
       .attention_period = 4, .output_gate = true, .sections = SECTIONS_INTERLEAVED },
     { .name = "qwen35moe", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
@@ -163,7 +163,7 @@ static const struct vs_family architectures[] = {
       .attention_period = 4, .output_gate = true, .experts = SOFTMAX_WITH_SHARED },
     { .name = "kimi-linear", .mixer = KDA, .latent = true, .no_rope = true,
       .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .scaled = true, .choice_bias = true,
-                   .shared = true } },
+                   .shared = SHARED } },
     { .name = "jamba", .mixer = MAMBA, .no_rope = true, .experts = { .gating = VS_GATING_SOFTMAX, .by_tensor = true } },
     { .name = "plamo2", .neox = true, .mixer = PLAMO2, .heads_by_layer = true, .qk_norm = QK_EACH, .post_norm = true,
       .fused_up = true },
@@ -173,12 +173,12 @@ static const struct vs_family architectures[] = {
     { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_rope = true },
     { .name = "falcon-h1", .neox = true, .mixer = MAMBA2, .beside = true },
     { .name = "granitehybrid", .mixer = MAMBA2, .scales = true, .rope_if_finetuned = true,
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = SHARED_IF_THERE } },
     { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_rope = true, .other_eps = true,
       .activation = VS_ACT_RELU2, .no_gate = true },
     { .name = "nemotron_h_moe", .mixer = MAMBA2, .one_part = true, .no_rope = true, .other_eps = true,
       .activation = VS_ACT_RELU2, .no_gate = true,
-      .experts = { .gating = VS_GATING_SIGMOID, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true, .shared = true,
+      .experts = { .gating = VS_GATING_SIGMOID, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true, .shared = SHARED,
                    .by_tensor = true, .split_width = true, .narrow = true } },
     { .name = "phi3", .neox = true, .fused_up = true, .windows = true },
     { .name = "olmo2", .neox = true, .qk_norm = QK_ROW, .no_pre_norm = true, .post_norm = true, .windows = true,

@@ -207,10 +207,11 @@ static uint32_t shared_expert(struct vs_builder *b, uint32_t x, uint32_t il)
 {
     const struct vs_choice *a = &b->arch->experts;
     int i = (int)il;
-    if (!a->shared || !vs_gb_is_there(b, i, "ffn_up_shexp.weight"))
-        return VS_NONE;
     uint32_t n_ff = vs_gb_layer_u32(b, "expert_shared_feed_forward_length", il, 0, 0, MAX_WIDTH);
-    uint32_t n = vs_gb_layer_u32(b, "expert_shared_count", il, 1, 0, 64);
+    uint32_t n = vs_gb_layer_u32(b, "expert_shared_count", il, 0, 0, MAX_SHARED);
+    bool is_there = vs_gb_is_there(b, i, "ffn_up_shexp.weight"), is_needed = a->shared == SHARED && n;
+    if (!a->shared || (!is_there && !is_needed))
+        return VS_NONE;
     n_ff = n_ff ? n_ff : expert_width(b, il) * (n ? n : 1);
     uint32_t y = gated(b, x, i, "_shexp", n_ff);
     if (!a->shared_gate)

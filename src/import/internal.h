@@ -38,7 +38,8 @@ struct vs_choice {
     enum { NORM_NO, NORM_YES, NORM_BY_KEY } normalise;       /* key: expert_weights_norm */
     bool scaled, grouped;               /* expert_weights_scale; expert_group_count and expert_group_used_count count */
     bool choice_bias;                   /* exp_probs_b, where it is there */
-    bool shared, shared_gate;           /* one expert that all rows pass, where it is there; times sigmoid(its gate) */
+    enum { NO_SHARED, SHARED, SHARED_IF_THERE } shared;      /* one that all rows pass; SHARED: where expert_shared_count says so */
+    bool shared_gate;                   /* what it makes counts sigmoid(its gate) times */
     uint32_t period;                    /* moe_every_n_layers, when the file does not say: layers with i mod n = 1; 0: no key */
     bool by_tensor;                     /* layers without a router are dense, whatever the keys say */
     bool split_width;                   /* without a key of its own an expert's width is feed_forward_length / those used */
@@ -160,7 +161,7 @@ struct vs_family {
     uint32_t wide_layers;               /* a model of so many layers scales scores by its width / heads, not by its head size */
 };
 
-enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_GROUPS = 1 << 12 };
+enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_GROUPS = 1 << 12, MAX_SHARED = 64 };
 
 /* What the builder carries around. */
 struct vs_builder {

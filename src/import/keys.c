@@ -21,8 +21,9 @@ struct known {
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
                 "nemotron_h_moe deepseek llama4 arctic jamba step35 cohere2moe grok phimoe smallthinker mellum granite_swa " \
-                "grovemoe dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT
-#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3 plm"
+                "grovemoe dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT_EXPERTS
+#define LATENT_EXPERTS "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear"
+#define LATENT LATENT_EXPERTS " minicpm3 plm"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
                 "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4 gemma3n step35 plamo3 " \
                 "muse-glimmer llama starcoder2"

@@ -207,6 +207,10 @@ static void read_experts(struct vs_builder *b)
     b->n_dense = vs_gb_get_u32(b, "leading_dense_block_count", 0, 0, b->n_layers);
     b->expert_step = vs_gb_get_u32(b, "interleave_moe_layer_step", 1, 0, b->n_layers);
     b->expert_step = b->expert_step ? b->expert_step : 1;
+    for (uint32_t i = 0; i < b->n_layers; i++) {                         /* also of layers that have no use for them */
+        vs_gb_layer_u32(b, "expert_shared_count", i, 0, 0, MAX_SHARED);
+        vs_gb_layer_u32(b, "expert_shared_feed_forward_length", i, 0, 0, MAX_WIDTH);
+    }
 }
 
 /* Constants that scale or bound what flows through the model. */
