@@ -32,10 +32,19 @@ struct known {
 #define BERTS "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert"
 
 #define RWKV "rwkv6 rwkv7"
+#define NO_ATTENTION "mamba mamba2 " RWKV
 #define SCANS "mamba mamba2 jamba plamo2 falcon-h1 granitehybrid nemotron_h nemotron_h_moe " DELTAS
 #define DELTAS "qwen35 qwen35moe qwen3next"
 
 static const struct known known[] = {
+    /* heads and rope, of models that have none: the keys are not read */
+    { "attention.key_length", NO_ATTENTION, HARMLESS, { 0 }, "of attention, which these models don't have" },
+    { "attention.value_length", NO_ATTENTION, HARMLESS, { 0 }, "the same" },
+    { "attention.key_length_swa", NO_ATTENTION, HARMLESS, { 0 }, "the same" },
+    { "attention.value_length_swa", NO_ATTENTION, HARMLESS, { 0 }, "the same" },
+    { "attention.scale", NO_ATTENTION, HARMLESS, { 0 }, "the same" },
+    { "rope.", NO_ATTENTION, HARMLESS, { 0 }, "the same" },
+
     /* sizes */
     { "block_count", NULL, READ, { 0 }, NULL },
     { "context_length", NULL, READ, { 0 }, NULL },
