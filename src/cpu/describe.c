@@ -155,6 +155,8 @@ static void fused(struct writer *w, const struct vs_instr *in)
         if (in->window)
             vs_buf_printf(w->out, ", window %u", in->window);
         vector(w, ", sinks ", in->sinks);
+        if (in->tensor != VS_NONE)
+            vs_buf_printf(w->out, ", by distance plus %s", w->g->tensors[in->tensor].name);
         if (in->both_ways)
             vs_buf_str(w->out, ", both ways");
         if (in->of_source)
