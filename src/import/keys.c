@@ -100,6 +100,7 @@ static const struct known known[] = {
     { "attention.layer_norm_rms_epsilon", NULL, READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", "nemotron_h nemotron_h_moe", READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
+    { "attention.scale", "grok", NEUTRAL, { 0, 0 }, "another scale of scores than attention.output_scale" },
     { "attention.scale", NULL, READ, { 0 }, NULL },
     { "final_logit_softcapping", "gemma2 gemma3 gemma3n gemma4 grok muse-glimmer", READ, { 0 }, NULL },
     { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
@@ -277,6 +278,19 @@ static int check_neutral(const struct vs_entry *kv, const struct known *k, struc
     return VS_OK;
 }
 
+/* What the builder reads only beside other keys (yarn's without yarn) is looked at here alone. Minus infinity can be meant
+ * (gemma3n). */
+static int check_number(const struct vs_entry *kv, struct vs_error *err)
+{
+    struct vs_shown shown = vs_str_shown(kv->key);
+    double v;
+    for (uint64_t i = 0; i < kv->count && vs_entry_float(kv, i, &v); i++)
+        if (v != v)
+            return vs_error_set(err, VS_E_MALFORMED, kv->type == VS_ENTRY_ARRAY ? "model: %s: has an element that is nan"
+                                : "model: key '%s' is nan, not a finite number in the range of f32", shown.text);
+    return VS_OK;
+}
+
 int vs_keys_check_type(const struct vs_gguf *g, struct vs_error *err)
 {
     struct vs_str type;
@@ -306,6 +320,8 @@ int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_e
                              vs_str_shown(kv->key).text);
         else if (k->use == NEUTRAL)
             r = check_neutral(kv, k, err);
+        else if (k->use == READ)
+            r = check_number(kv, err);
     }
     return r;
 }
