@@ -249,10 +249,15 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
 /* What sums of scores may be: so many binary digits behind the point, and so much for a byte of text. */
 struct sums { int digits; double most; };
 
+static bool is_whole(double x)
+{
+    return fabs(x) >= 0x1p52 || (double)(int64_t)x == x;
+}
+
 static void sum_may_have(struct sums *s, double score, size_t n_bytes)
 {
     double each = fabs(score) / (double)n_bytes;
-    while (s->digits < MOST_DIGITS && ldexp(score, s->digits) != floor(ldexp(score, s->digits)))
+    while (s->digits < MOST_DIGITS && !is_whole(ldexp(score, s->digits)))
         s->digits++;
     s->most = each > s->most ? each : s->most;
 }
